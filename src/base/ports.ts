@@ -47,7 +47,52 @@ export type Fetch = typeof globalThis.fetch;
 /** A log that keeps nothing, for library callers that pass none. */
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Told of long work; `done` and `total` in the unit that `unit` names. */
-export interface Progress {
-  (update: { readonly step: string; readonly done: number; readonly total: number; readonly unit: string }): void;
+/** Told of long work; `done` and `total` in the unit that `unit` names; total 0 when it is not known. */
+export type Progress = (update: {
+  readonly step: string;
+  readonly done: number;
+  readonly total: number;
+  readonly unit: string;
+}) => void;
+
+/** A principal or a resource, printed as `Type::"id"`. */
+export interface EntityRef {
+  readonly type: string;
+  readonly id: string;
+}
+
+export function entityText(entity: EntityRef): string {
+  return `${entity.type}::${JSON.stringify(entity.id)}`;
+}
+
+/** Who is asking, once a token was checked. */
+export interface Caller {
+  readonly principal: EntityRef;
+  readonly groups: readonly string[];
+  /** The id of the token (its `jti`), public. */
+  readonly tokenId: string;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number;
+  /** RFC 7638 thumbprint of the key the token is bound to. */
+  readonly keyThumbprint: string;
+}
+
+export interface PolicyRequest {
+  readonly principal: EntityRef;
+  readonly groups: readonly string[];
+  readonly action: string;
+  readonly resource: EntityRef;
+  readonly context: Readonly<Record<string, unknown>>;
+}
+
+export interface PolicyDecision {
+  readonly allowed: boolean;
+  /** Ids of the policies that decided; empty when nothing permitted it. */
+  readonly policies: readonly string[];
+  /** What went wrong while a policy was evaluated; such a policy did not count. */
+  readonly errors: readonly string[];
+}
+
+export interface Authorizer {
+  decide(request: PolicyRequest): PolicyDecision;
 }

@@ -1,0 +1,20 @@
+/** A place for blobs under names: a folder, a bucket, a registry. Nothing in it is trusted. */
+
+export interface BlobStat {
+  readonly bytes: number;
+}
+
+export interface BlobStore {
+  /** The URI it was opened with, without credentials. */
+  readonly uri: string;
+  stat(name: string): Promise<BlobStat | undefined>;
+  /** Bytes [start, end) of a blob; shorter only at its end. Fails with BLOB_NOT_FOUND. */
+  read(name: string, start: number, end: number): Promise<Uint8Array>;
+  /** Whole small blob; fails with LIMIT_EXCEEDED beyond `maxBytes`. */
+  readAll(name: string, maxBytes: number): Promise<Uint8Array>;
+  /** Atomic: readers see the old blob or the whole new one. Resolves when durable. */
+  write(name: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<BlobStat>;
+  delete(name: string): Promise<boolean>;
+  /** Names under the prefix, sorted. */
+  list(prefix: string): AsyncIterable<string>;
+}

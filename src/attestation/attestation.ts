@@ -1,0 +1,32 @@
+/** The narrow interface that every TEE stands behind: evidence is collected here and judged there. */
+
+export interface Evidence {
+  /** `insecure-dev`, later `snp`, `tdx`, `sgx`, `nvidia`. */
+  readonly kind: string;
+  readonly data: Uint8Array;
+}
+
+declare const attested: unique symbol;
+
+/** Only a verifier makes these: what an environment proved about itself. */
+export interface AttestedClaims {
+  readonly [attested]: true;
+  readonly kind: string;
+  /** Lower-case hex. */
+  readonly measurement: string;
+  readonly debug: boolean;
+  /** The 64 bytes that the environment bound into its evidence. */
+  readonly reportData: Uint8Array;
+}
+
+export interface EvidenceCollector {
+  readonly kind: string;
+  /** `reportData` is 64 bytes. */
+  collect(reportData: Uint8Array): Promise<Evidence>;
+}
+
+export interface EvidenceVerifier {
+  readonly kind: string;
+  /** Pure but for what it was built with; `now` in milliseconds. Throws EVIDENCE_REFUSED with the failed rule. */
+  verify(evidence: Evidence, expectedReportData: Uint8Array, now: number): Promise<AttestedClaims>;
+}

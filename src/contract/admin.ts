@@ -1,0 +1,2 @@
+/** Routes and messages: admin. */
+export {};

@@ -1,0 +1,2 @@
+/** Routes and messages: audit. */
+export {};
