@@ -1,0 +1,9 @@
+/** Errors of the door to the machine. */
+import { defineErrors, EXIT } from "../base/index.ts";
+
+export const hostError = defineErrors("host", {
+  FILE_NOT_FOUND: { status: 500, exit: EXIT.failed, title: "The file does not exist" },
+  FILE_UNREADABLE: { status: 500, exit: EXIT.failed, title: "The file cannot be read" },
+  FILE_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The file cannot be written" },
+  MEMORY_WIPED: { status: 500, exit: EXIT.failed, title: "A secret was used after it had been wiped" },
+});

@@ -1,0 +1,7 @@
+/** Floor 2: the only door to Node and the machine. */
+export * from "./clock.ts";
+export * from "./errors.ts";
+export * from "./files.ts";
+export * from "./guarded.ts";
+export * from "./process.ts";
+export * from "./sqlite.ts";

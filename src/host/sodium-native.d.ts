@@ -1,0 +1,10 @@
+declare module "sodium-native" {
+  const sodium: {
+    sodium_malloc(length: number): Buffer;
+    sodium_free(buffer: Buffer): void;
+    sodium_memzero(buffer: Buffer): void;
+    sodium_mprotect_noaccess(buffer: Buffer): void;
+    sodium_mprotect_readwrite(buffer: Buffer): void;
+  };
+  export default sodium;
+}
