@@ -20,7 +20,7 @@ export async function readFileBounded(path: string, maxBytes: number): Promise<U
     if (stat.isDirectory()) throw hostError("FILE_UNREADABLE", { detail: `${path} is a directory` });
     const buffer = Buffer.alloc(Math.min(stat.size, maxBytes) + 1);
     let length = 0;
-    let room = buffer;
+    let room: Buffer = buffer;
     for (;;) {
       const { bytesRead } = await handle.read(room, length, room.length - length, null);
       length += bytesRead;
