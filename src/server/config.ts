@@ -1,0 +1,158 @@
+/** Configuration: file, environment and flags, each over the one before; checked, frozen, with the origin of every value. */
+import { isAbsolute, join, resolve } from "node:path";
+import { parse as parseToml } from "smol-toml";
+import { z } from "zod";
+import { fromUtf8 } from "../base/index.ts";
+import { homeDirectory, readFileBounded, systemErrorCode } from "../host/index.ts";
+import { serverError } from "./errors.ts";
+import { SERVER_LIMITS } from "./limits.ts";
+
+const uri = z.string().min(1).max(2048);
+
+/** Every key, once: the reference in docs is generated from here. */
+export const configSchema = z.strictObject({
+  listen: z.string().regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, "HOST:PORT").describe("Where the server listens; port 0 picks a free one."),
+  public_url: z.url({ protocol: /^https?$/ }).optional().describe("How clients reach the server; needed when it does not listen on loopback."),
+  tls_certificate: z.string().max(4096).optional().describe("PEM file of the certificate chain; together with tls_key."),
+  tls_key: z.string().max(4096).optional().describe("PEM file of the private key."),
+  store: uri.describe("sqlite:PATH or postgres://… : where the records are kept, encrypted."),
+  root_key: uri.describe("KMS URI of the key that protects the store; file://PATH keeps it in a file of mode 0600."),
+  kms: z.array(uri).max(32).describe("KMS URIs whose keys this server may use to release model keys."),
+  log_level: z.enum(["debug", "info", "warn", "error"]).describe("How much is written to the log."),
+  shutdown_seconds: z.int().min(0).max(3600).describe("How long running requests may take to end after SIGTERM."),
+  insecure_dev_attestation: z.boolean().describe("Accepts evidence that proves nothing. For development only."),
+});
+
+export type Config = Readonly<z.output<typeof configSchema>>;
+export type ConfigKey = keyof Config;
+
+/** Where a value came from: `default`, `file PATH`, `env NAME` or `flag --name`. */
+export type ConfigOrigins = Readonly<Partial<Record<ConfigKey, string>>>;
+
+export interface LoadedConfig {
+  readonly config: Config;
+  readonly origins: ConfigOrigins;
+}
+
+export interface ConfigSources {
+  /** A file that must exist; without it `modelkeep.toml` in the configuration folder is read when it is there. */
+  readonly file?: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Values of flags by configuration key; undefined ones do not count. */
+  readonly flags: Readonly<Partial<Record<ConfigKey, unknown>>>;
+}
+
+export function configFolder(env: ConfigSources["env"]): string {
+  return join(env.XDG_CONFIG_HOME ?? join(env.HOME ?? homeDirectory(), ".config"), "modelkeep");
+}
+
+export function dataFolder(env: ConfigSources["env"]): string {
+  return join(env.XDG_DATA_HOME ?? join(env.HOME ?? homeDirectory(), ".local", "share"), "modelkeep");
+}
+
+function defaults(env: ConfigSources["env"]): Record<string, unknown> {
+  return {
+    listen: "127.0.0.1:8420",
+    store: `sqlite:${join(dataFolder(env), "server", "modelkeep.db")}`,
+    root_key: `file://${join(configFolder(env), "root.key")}`,
+    kms: [],
+    log_level: "info",
+    shutdown_seconds: 20,
+    insecure_dev_attestation: false,
+  };
+}
+
+export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> {
+  const values = new Map<string, { value: unknown; origin: string }>();
+  const lay = (layer: Readonly<Record<string, unknown>>, origin: (key: string) => string) => {
+    for (const [key, value] of Object.entries(layer)) {
+      if (value !== undefined) values.set(key, { value, origin: origin(key) });
+    }
+  };
+  lay(defaults(sources.env), () => "default");
+  const file = await readConfigFile(sources);
+  if (file) lay(file.values, () => `file ${file.path}`);
+  lay(readEnvironment(sources.env), (key) => `env ${environmentName(key)}`);
+  lay(sources.flags, (key) => `flag --${key.replaceAll("_", "-")}`);
+  const config = check(Object.fromEntries([...values].map(([key, { value }]) => [key, value])), values);
+  return { config, origins: Object.freeze(Object.fromEntries([...values].map(([key, { origin }]) => [key, origin]))) };
+}
+
+async function readConfigFile(sources: ConfigSources): Promise<{ path: string; values: Record<string, unknown> } | undefined> {
+  const path = resolve(sources.file ?? sources.env.MODELKEEP_CONFIG ?? join(configFolder(sources.env), "modelkeep.toml"));
+  const required = sources.file !== undefined || sources.env.MODELKEEP_CONFIG !== undefined;
+  try {
+    const text = fromUtf8(await readFileBounded(path, SERVER_LIMITS.configBytes));
+    return { path, values: parseToml(text) };
+  } catch (error) {
+    const missing = error instanceof Error && systemErrorCode(error.cause) === "ENOENT";
+    if (missing && !required) return undefined;
+    throw serverError("CONFIG_INVALID", { detail: `${path}: ${error instanceof Error ? error.message : "unreadable"}`, cause: error });
+  }
+}
+
+function environmentName(key: string): string {
+  return `MODELKEEP_${key.toUpperCase()}`;
+}
+
+function readEnvironment(env: ConfigSources["env"]): Record<string, unknown> {
+  const read = (key: ConfigKey) => env[environmentName(key)];
+  const out: Record<string, unknown> = {};
+  for (const key of Object.keys(configSchema.shape) as ConfigKey[]) {
+    const text = read(key);
+    if (text !== undefined) out[key] = fromEnvironmentText(key, text);
+  }
+  return out;
+}
+
+function fromEnvironmentText(key: ConfigKey, text: string): unknown {
+  if (key === "kms") return text.split(",").filter((part) => part !== "");
+  if (key === "shutdown_seconds") return Number(text);
+  if (key === "insecure_dev_attestation") return text === "true" ? true : text === "false" ? false : text;
+  return text;
+}
+
+function check(values: Record<string, unknown>, origins: ReadonlyMap<string, { origin: string }>): Config {
+  const parsed = configSchema.safeParse(values);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => {
+      const unknown = issue.code === "unrecognized_keys" ? issue.keys : [];
+      const key = unknown[0] ?? String(issue.path[0] ?? "");
+      return `${key} (${origins.get(key)?.origin ?? "unset"}): ${issue.message}`;
+    });
+    throw serverError("CONFIG_INVALID", { detail: lines.join("; ") });
+  }
+  checkTogether(parsed.data);
+  return Object.freeze({ ...parsed.data, kms: Object.freeze([...parsed.data.kms]) as string[] });
+}
+
+function checkTogether(config: Config): void {
+  if ((config.tls_certificate === undefined) !== (config.tls_key === undefined)) {
+    throw serverError("CONFIG_INVALID", { detail: "tls_certificate and tls_key go together" });
+  }
+  const { port } = splitListen(config.listen);
+  if (port > 65_535) throw serverError("CONFIG_INVALID", { detail: `listen: there is no port ${port}` });
+  if (!isLoopback(config.listen) && config.public_url === undefined) {
+    throw serverError("CONFIG_INVALID", { detail: `listen ${config.listen} is not loopback: say how clients reach it with public_url` });
+  }
+  if (!isLoopback(config.listen) && config.tls_certificate === undefined && config.public_url?.startsWith("http:")) {
+    throw serverError("CONFIG_INVALID", { detail: "outside loopback the server speaks TLS: set tls_certificate and tls_key, or an https public_url of the proxy in front" });
+  }
+}
+
+export function splitListen(listen: string): { host: string; port: number } {
+  const colon = listen.lastIndexOf(":");
+  return { host: listen.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(listen.slice(colon + 1)) };
+}
+
+export function isLoopback(listen: string): boolean {
+  const { host } = splitListen(listen);
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+/** The file of a `sqlite:` store, absolute; undefined for another engine. */
+export function sqlitePath(store: string): string | undefined {
+  if (!store.startsWith("sqlite:")) return undefined;
+  const path = store.slice("sqlite:".length);
+  return isAbsolute(path) ? path : resolve(path);
+}

@@ -1,0 +1,13 @@
+/** Limits of the server. */
+export const SERVER_LIMITS = {
+  configBytes: 256 * 1024,
+  headerBytes: 16 * 1024,
+  headersCount: 100,
+  /** Time for a client to send its headers, in milliseconds. */
+  headersTimeoutMs: 10_000,
+  /** Time for a client to send a whole request, in milliseconds. */
+  requestTimeoutMs: 120_000,
+  keepAliveTimeoutMs: 65_000,
+  connections: 10_000,
+  modelsPerPage: 100,
+} as const;
