@@ -3,6 +3,7 @@ export * from "./admin.ts";
 export * from "./audit.ts";
 export * from "./client.ts";
 export * from "./models.ts";
+export * from "./openapi.ts";
 export * from "./policy.ts";
 export * from "./providers.ts";
 export * from "./release.ts";

@@ -5,6 +5,7 @@ export const serverError = defineErrors("server", {
   CONFIG_INVALID: { status: 500, exit: EXIT.usage, title: "The configuration is not valid", hint: "modelkeep config show --origin" },
   NOT_AUTHENTICATED: { status: 401, exit: EXIT.denied, title: "Authentication failed", hint: "modelkeep login" },
   FORBIDDEN: { status: 403, exit: EXIT.denied, title: "Policy does not allow this", hint: "modelkeep policy explain" },
+  INVALID_BODY: { status: 400, exit: EXIT.usage, title: "The request is not valid" },
   NO_SUCH_ROUTE: { status: 404, exit: EXIT.failed, title: "There is no such route" },
   MISDIRECTED: { status: 421, exit: EXIT.failed, title: "This server does not answer for that host", hint: "set public_url in the configuration" },
   BODY_TOO_LARGE: { status: 413, exit: EXIT.failed, title: "The body is too large" },

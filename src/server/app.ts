@@ -1,0 +1,118 @@
+/** The HTTP application: mounts the routes of the contract, checks what comes in, answers errors as problem+json. */
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { type Caller, type Clock, type Log, type ModelkeepError, parseJson, toModelkeepError, toProblem } from "../base/index.ts";
+import { openApiDocument } from "../contract/index.ts";
+import { serverError } from "./errors.ts";
+import type { Implementation, RouteRequest } from "./handler.ts";
+import type { Metrics } from "./metrics.ts";
+
+export interface AppPorts {
+  readonly implementations: readonly Implementation[];
+  /** The OAuth endpoints, which speak forms and not JSON. */
+  readonly oauth: Hono;
+  authenticate(request: { authorization: string | undefined; dpop: string | undefined; method: string; url: string }): Promise<Caller>;
+  /** Throws when the server must not get traffic. */
+  ready(): Promise<void>;
+  /** `scheme://host[:port]` by which clients may address this server. */
+  readonly origins: () => ReadonlySet<string>;
+  readonly scheme: "http" | "https";
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly version: string;
+}
+
+export function createApp(ports: AppPorts): Hono {
+  const app = new Hono();
+  app.use(async (c, next) => {
+    const started = ports.clock.monotonic();
+    await next();
+    c.res.headers.set("cache-control", "no-store");
+    c.res.headers.set("x-content-type-options", "nosniff");
+    const seconds = (ports.clock.monotonic() - started) / 1000;
+    ports.metrics.countRequest(c.req.method, c.res.status, seconds);
+    ports.log.debug("request", { method: c.req.method, path: c.req.path, status: c.res.status, seconds });
+  });
+  mountProbes(app, ports);
+  app.use(async (c, next) => {
+    const host = c.req.header("host") ?? "";
+    if (!ports.origins().has(`${ports.scheme}://${host.toLowerCase()}`) && !ports.origins().has(`https://${host.toLowerCase()}`)) {
+      throw serverError("MISDIRECTED");
+    }
+    await next();
+  });
+  app.get("/openapi.json", (c) => c.json(openApiDocument(ports.implementations.map(({ route }) => route), ports.version)));
+  app.route("/", ports.oauth);
+  for (const implementation of ports.implementations) mountRoute(app, implementation, ports);
+  app.notFound((c) => problemResponse(serverError("NO_SUCH_ROUTE", { detail: `${c.req.method} ${c.req.path.slice(0, 200)}` })));
+  app.onError((error) => {
+    const known = toModelkeepError(error);
+    if (known.status >= 500) ports.log.error("request failed", { code: known.code, error });
+    return problemResponse(known);
+  });
+  return app;
+}
+
+function mountProbes(app: Hono, ports: AppPorts): void {
+  app.get("/healthz", (c) => c.text("ok\n"));
+  app.get("/readyz", async (c) => {
+    try {
+      await ports.ready();
+      return c.text("ready\n");
+    } catch (error) {
+      return problemResponse(serverError("NOT_READY", { cause: error }));
+    }
+  });
+  app.get("/metrics", (c) => c.text(ports.metrics.render(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }));
+}
+
+function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts): void {
+  const { route } = implementation;
+  const path = route.path.replace(/\{(\w+)\}/g, ":$1");
+  const limit = bodyLimit({
+    maxSize: route.maxBodyBytes,
+    onError: () => problemResponse(serverError("BODY_TOO_LARGE", { detail: `the limit of ${route.id} is ${route.maxBodyBytes} bytes` })),
+  });
+  app.on(route.method, path, limit, async (c) => {
+    const url = absoluteUrl(c.req.url, c.req.header("host") ?? "", ports);
+    const caller =
+      route.auth === "token"
+        ? await ports.authenticate({ authorization: c.req.header("authorization"), dpop: c.req.header("dpop"), method: c.req.method, url })
+        : undefined;
+    const raw = route.method === "GET" ? c.req.query() : readBody(new Uint8Array(await c.req.arrayBuffer()), route.maxBodyBytes);
+    const parsed = route.body.safeParse(raw ?? {});
+    if (!parsed.success) throw invalidBody(parsed.error.issues);
+    const request: RouteRequest<unknown> = {
+      params: c.req.param() as Record<string, string>,
+      body: parsed.data,
+      method: c.req.method,
+      url,
+      header: (name) => c.req.header(name),
+    };
+    return c.json(route.reply.parse(await implementation.handle(request, caller)) ?? null);
+  });
+}
+
+/** The URL that a proof must name: the origin the client used, which the host check has already allowed. */
+function absoluteUrl(url: string, host: string, ports: AppPorts): string {
+  const parsed = new URL(url);
+  const https = `https://${host.toLowerCase()}`;
+  const origin = ports.origins().has(https) ? https : `${ports.scheme}://${host.toLowerCase()}`;
+  return `${origin}${parsed.pathname}${parsed.search}`;
+}
+
+function readBody(bytes: Uint8Array, maxBytes: number): unknown {
+  return bytes.length === 0 ? undefined : parseJson(bytes, { maxBytes, what: "body" });
+}
+
+function invalidBody(issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[]): ModelkeepError {
+  const detail = issues.slice(0, 5).map((issue) => `${issue.path.map(String).join(".") || "body"}: ${issue.message}`).join("; ");
+  return serverError("INVALID_BODY", { detail });
+}
+
+export function problemResponse(error: ModelkeepError): Response {
+  const headers: Record<string, string> = { "content-type": "application/problem+json" };
+  if (error.status === 401) headers["www-authenticate"] = 'DPoP algs="ES256"';
+  return new Response(JSON.stringify(toProblem(error)), { status: error.status, headers });
+}
