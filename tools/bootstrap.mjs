@@ -18,7 +18,9 @@ run(nodeOfCheckout(), [script, ...rest]);
 /** `npm ci` when the lockfile has changed since the last one; the stamp lies inside node_modules. */
 function install(folder, what) {
   const stamp = join(folder, "node_modules", ".modelkeep-installed");
-  const wanted = createHash("sha256").update(readFileSync(join(folder, "package-lock.json"))).digest("hex");
+  const wanted = createHash("sha256")
+    .update(readFileSync(join(folder, "package-lock.json")))
+    .digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
   process.stderr.write(`installing ${what} (npm ci, under a minute) ...\n`);
   const done = spawnSync("npm", ["ci", "--ignore-scripts", "--no-fund", "--no-audit", "--loglevel=error"], {
@@ -26,13 +28,24 @@ function install(folder, what) {
     stdio: ["ignore", "ignore", "inherit"],
     env: withoutNpmSettings(process.env),
   });
-  if (done.status !== 0) fail(`npm ci failed (${done.error?.message ?? `exit ${done.status}`})`, `npm ci --ignore-scripts --prefix ${folder}`);
+  if (done.status !== 0)
+    fail(
+      `npm ci failed (${done.error?.message ?? `exit ${done.status}`})`,
+      `npm ci --ignore-scripts --prefix ${folder}`,
+    );
   writeFileSync(stamp, wanted);
 }
 
 /** What the outer npm set for this run must not steer the inner one. */
 function withoutNpmSettings(env) {
-  return Object.fromEntries(Object.entries(env).filter(([key]) => !/^npm_(lifecycle|package|command|execpath|node_execpath|config_(local_prefix|prefix|dry_run|workspace))/.test(key)));
+  return Object.fromEntries(
+    Object.entries(env).filter(
+      ([key]) =>
+        !/^npm_(lifecycle|package|command|execpath|node_execpath|config_(local_prefix|prefix|dry_run|workspace))/.test(
+          key,
+        ),
+    ),
+  );
 }
 
 /** The Node that the dependencies brought; the shell may remember an older one. */
@@ -40,7 +53,10 @@ function nodeOfCheckout() {
   const own = join(root, "node_modules", ".bin", "node");
   if (existsSync(own)) return own;
   if (Number(process.versions.node.split(".")[0]) >= MIN_NODE_MAJOR) return process.execPath;
-  return fail(`no Node ${MIN_NODE_MAJOR} for ${process.platform} ${process.arch} comes with the dependencies`, `install Node ${MIN_NODE_MAJOR} and try again`);
+  return fail(
+    `no Node ${MIN_NODE_MAJOR} for ${process.platform} ${process.arch} comes with the dependencies`,
+    `install Node ${MIN_NODE_MAJOR} and try again`,
+  );
 }
 
 function run(node, args) {

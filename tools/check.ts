@@ -21,7 +21,10 @@ for (const checker of checkers) {
   report(checker.name, seen > 0 && findings.length === 0, `${seen} seen, ${findings.length} findings`);
 }
 for (const [program, ...args] of programs) {
-  const done = spawnSync(`${root}/node_modules/.bin/${program}`, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
+  const done = spawnSync(`${root}/node_modules/.bin/${program}`, args, {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   report(program, done.status === 0, done.status === 0 ? "clean" : `exit ${done.status}`);
 }
 process.stdout.write(`check: ${passed} passed, ${failed} failed\n`);

@@ -19,12 +19,19 @@ export function renderReference(): Map<string, string> {
 }
 
 function commandsPage(): string {
-  const parts = commands.map((command) => `## modelkeep ${command.name}\n\n\`\`\`text\n${helpOfCommand(command).trimEnd()}\n\`\`\`\n`);
+  const parts = commands.map(
+    (command) => `## modelkeep ${command.name}\n\n\`\`\`text\n${helpOfCommand(command).trimEnd()}\n\`\`\`\n`,
+  );
   return `# Commands\n\n${NOTE}${parts.join("\n")}`;
 }
 
 function errorsPage(): string {
-  const rows = [...listErrorCodes()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([code, spec]) => `| \`${code}\` | ${spec.module} | ${spec.status} | ${spec.exit} | ${cell(spec.title)} | ${cell(spec.hint ?? "")} |`);
+  const rows = [...listErrorCodes()]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(
+      ([code, spec]) =>
+        `| \`${code}\` | ${spec.module} | ${spec.status} | ${spec.exit} | ${cell(spec.title)} | ${cell(spec.hint ?? "")} |`,
+    );
   return [
     "# Errors",
     "",
@@ -41,7 +48,8 @@ function errorsPage(): string {
 
 function configurationPage(): string {
   const rows = Object.entries(configSchema.shape).map(([key, schema]) => {
-    const type = (z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as { type?: string }).type ?? "string";
+    const type =
+      (z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as { type?: string }).type ?? "string";
     return `| \`${key}\` | ${type} | \`MODELKEEP_${key.toUpperCase()}\` | ${cell(schema.description ?? "")} |`;
   });
   return [
@@ -60,17 +68,28 @@ function configurationPage(): string {
 }
 
 function httpPage(): string {
-  const routes = Object.values(contract).filter(isRoute).sort((a, b) => (a.path + a.method < b.path + b.method ? -1 : 1));
-  const parts = routes.map((route) => [
-    `## ${route.method} ${route.path}`,
-    "",
-    `${route.about} Authentication: ${route.auth === "token" ? "DPoP-bound access token" : "none"}. At most ${route.maxBodyBytes} bytes.`,
-    "",
-    "```json",
-    JSON.stringify({ [route.method === "GET" ? "query" : "body"]: schemaOf(route.body, "input"), reply: schemaOf(route.reply, "output") }, null, 2),
-    "```",
-    "",
-  ].join("\n"));
+  const routes = Object.values(contract)
+    .filter(isRoute)
+    .sort((a, b) => (a.path + a.method < b.path + b.method ? -1 : 1));
+  const parts = routes.map((route) =>
+    [
+      `## ${route.method} ${route.path}`,
+      "",
+      `${route.about} Authentication: ${route.auth === "token" ? "DPoP-bound access token" : "none"}. At most ${route.maxBodyBytes} bytes.`,
+      "",
+      "```json",
+      JSON.stringify(
+        {
+          [route.method === "GET" ? "query" : "body"]: schemaOf(route.body, "input"),
+          reply: schemaOf(route.reply, "output"),
+        },
+        null,
+        2,
+      ),
+      "```",
+      "",
+    ].join("\n"),
+  );
   return `# HTTP API\n\n${NOTE}The same as OpenAPI: \`GET /openapi.json\`.\n\n${parts.join("\n")}`;
 }
 

@@ -31,8 +31,15 @@ export function helpOfCommand(command: Command): string {
     "",
     `Usage: ${usageLine(command)}`,
     "",
-    ...rows("Arguments:", (command.args ?? []).map((arg) => [arg.name, arg.about])),
-    ...rows("Options:", [...(command.options ?? []).map(optionRow), ["--json", "print one JSON object on stdout"], ["--help", "this text"]]),
+    ...rows(
+      "Arguments:",
+      (command.args ?? []).map((arg) => [arg.name, arg.about]),
+    ),
+    ...rows("Options:", [
+      ...(command.options ?? []).map(optionRow),
+      ["--json", "print one JSON object on stdout"],
+      ["--help", "this text"],
+    ]),
   ].join("\n");
 }
 
@@ -41,7 +48,9 @@ export function usageLine(command: Command): string {
     const name = arg.variadic ? `${arg.name}...` : arg.name;
     return arg.optional ? `[${name}]` : name;
   });
-  const required = (command.options ?? []).filter((option) => option.required).map((option) => `${option.flag} ${option.value ?? ""}`.trim());
+  const required = (command.options ?? [])
+    .filter((option) => option.required)
+    .map((option) => `${option.flag} ${option.value ?? ""}`.trim());
   const program = command.takesProgram ? ["--", "COMMAND..."] : [];
   return ["modelkeep", command.name, ...args, ...required, "[options]", ...program].join(" ");
 }
@@ -49,7 +58,11 @@ export function usageLine(command: Command): string {
 /** Commands whose name starts with the words, for `modelkeep scan`. */
 export function helpOfGroup(commands: readonly Command[], words: string): string {
   const width = Math.max(...commands.map((command) => command.name.length));
-  return [`Commands of \`modelkeep ${words}\`:`, ...commands.map((c) => `  ${c.name.padEnd(width)}  ${firstSentence(c.about)}`), ""].join("\n");
+  return [
+    `Commands of \`modelkeep ${words}\`:`,
+    ...commands.map((c) => `  ${c.name.padEnd(width)}  ${firstSentence(c.about)}`),
+    "",
+  ].join("\n");
 }
 
 function optionRow(option: NonNullable<Command["options"]>[number]): [string, string] {
@@ -59,7 +72,10 @@ function optionRow(option: NonNullable<Command["options"]>[number]): [string, st
     option.repeatable ? "may be repeated" : "",
     option.required ? "required" : "",
   ].filter((note) => note !== "");
-  return [`${option.flag} ${option.value ?? ""}`.trim(), option.about + (notes.length > 0 ? ` (${notes.join("; ")})` : "")];
+  return [
+    `${option.flag} ${option.value ?? ""}`.trim(),
+    option.about + (notes.length > 0 ? ` (${notes.join("; ")})` : ""),
+  ];
 }
 
 function rows(title: string, entries: readonly (readonly string[])[]): string[] {

@@ -48,7 +48,10 @@ function groupOrFail(words: readonly string[], commands: readonly Command[], jso
   const second = words[1];
   if (inGroup && (second === undefined || second.startsWith("-"))) return { kind: "help", group: first, json };
   const typed = inGroup ? `${first} ${second}` : first;
-  const near = nearest(typed, commands.map((command) => command.name));
+  const near = nearest(
+    typed,
+    commands.map((command) => command.name),
+  );
   throw cliError("USAGE", {
     detail: `there is no command \`${typed.slice(0, 80)}\``,
     hint: near ? `modelkeep ${near} --help` : "modelkeep help",
@@ -57,7 +60,10 @@ function groupOrFail(words: readonly string[], commands: readonly Command[], jso
 
 function readInput(command: Command, words: readonly string[], rest: readonly string[]): CommandInput {
   if (rest.length > 0 && !command.takesProgram) {
-    throw cliError("USAGE", { detail: `\`${command.name}\` takes no program after --`, hint: `modelkeep ${command.name} --help` });
+    throw cliError("USAGE", {
+      detail: `\`${command.name}\` takes no program after --`,
+      hint: `modelkeep ${command.name} --help`,
+    });
   }
   const options = command.options ?? [];
   const { values, positionals } = parseWords(command, options, words);
@@ -67,9 +73,16 @@ function readInput(command: Command, words: readonly string[], rest: readonly st
 
 type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
 
-function parseWords(command: Command, options: readonly CommandOption[], words: readonly string[]): { values: Values; positionals: string[] } {
+function parseWords(
+  command: Command,
+  options: readonly CommandOption[],
+  words: readonly string[],
+): { values: Values; positionals: string[] } {
   const table = Object.fromEntries(
-    options.map((option) => [option.flag.slice(2), { type: option.value ? ("string" as const) : ("boolean" as const), multiple: true }]),
+    options.map((option) => [
+      option.flag.slice(2),
+      { type: option.value ? ("string" as const) : ("boolean" as const), multiple: true },
+    ]),
   );
   try {
     return parseArgs({ args: [...words], options: table, allowPositionals: true, strict: true });
@@ -87,7 +100,10 @@ function checkPositionals(command: Command, positionals: readonly string[]): voi
     throw cliError("USAGE", { detail: `${missing.name} is missing`, hint: `modelkeep ${command.name} --help` });
   }
   if (positionals.length > args.length && !args.at(-1)?.variadic) {
-    throw cliError("USAGE", { detail: `unexpected \`${positionals[args.length]?.slice(0, 80)}\``, hint: `modelkeep ${command.name} --help` });
+    throw cliError("USAGE", {
+      detail: `unexpected \`${positionals[args.length]?.slice(0, 80)}\``,
+      hint: `modelkeep ${command.name} --help`,
+    });
   }
 }
 
@@ -114,7 +130,8 @@ function makeInput(
     if (given.length > 1 && !option.repeatable) throw fail(`${option.flag} was given twice`);
     if (option.required && given.length === 0) throw fail(`${option.flag} is missing`);
     const wrong = given.find((value) => option.choices && !option.choices.includes(value));
-    if (wrong !== undefined) throw fail(`${option.flag} ${wrong.slice(0, 80)}: it is one of ${option.choices?.join(", ")}`);
+    if (wrong !== undefined)
+      throw fail(`${option.flag} ${wrong.slice(0, 80)}: it is one of ${option.choices?.join(", ")}`);
   }
   return {
     args,

@@ -1,6 +1,15 @@
 /** A small typed client over fetch: fills in the path, sends the body, checks the answer, turns a problem into an error. */
 import { z } from "zod";
-import { baseError, concatBytes, EXIT, type ErrorSpec, type Fetch, LIMITS, ModelkeepError, parseJson } from "../base/index.ts";
+import {
+  baseError,
+  concatBytes,
+  type ErrorSpec,
+  EXIT,
+  type Fetch,
+  LIMITS,
+  ModelkeepError,
+  parseJson,
+} from "../base/index.ts";
 import type { Route } from "./route.ts";
 
 /** Headers that prove the caller for one request, for example `authorization` and `dpop`. */
@@ -96,7 +105,8 @@ async function readBounded(response: Response): Promise<Uint8Array> {
   let total = 0;
   for await (const chunk of response.body ?? []) {
     total += chunk.length;
-    if (total > MAX_REPLY_BYTES) throw baseError("LIMIT_EXCEEDED", { detail: `the answer is over ${MAX_REPLY_BYTES} bytes` });
+    if (total > MAX_REPLY_BYTES)
+      throw baseError("LIMIT_EXCEEDED", { detail: `the answer is over ${MAX_REPLY_BYTES} bytes` });
     chunks.push(chunk);
   }
   return concatBytes(...chunks);

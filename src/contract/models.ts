@@ -10,7 +10,9 @@ const version = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$/, "letters,
 const hexDigest = z.string().regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits");
 
 /** `name@version`, as in `keeper@1`. */
-export const modelRef = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,99}@[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$/, "name@version");
+export const modelRef = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,99}@[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$/, "name@version");
 
 export const scanVerdict = z.enum(["clean", "suspicious", "malicious", "unscannable", "malformed"]);
 

@@ -29,7 +29,11 @@ export function openApiDocument(routes: readonly Route[], version: string): Reco
     components: {
       schemas: { Problem: PROBLEM },
       securitySchemes: {
-        dpop: { type: "http", scheme: "DPoP", description: "RFC 9449: an access token and, in the DPoP header, a proof of its key." },
+        dpop: {
+          type: "http",
+          scheme: "DPoP",
+          description: "RFC 9449: an access token and, in the DPoP header, a proof of its key.",
+        },
       },
     },
   };
@@ -45,7 +49,10 @@ function operation(route: Route): Record<string, unknown> {
     ...(isGet ? {} : { requestBody: { required: true, content: { "application/json": { schema: body } } } }),
     responses: {
       200: { description: "Done", content: { "application/json": { schema: toSchema(route.reply, "output") } } },
-      default: { description: "A problem (RFC 9457)", content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } } },
+      default: {
+        description: "A problem (RFC 9457)",
+        content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
+      },
     },
     ...(route.auth === "token" ? { security: [{ dpop: [] }] } : {}),
   };
@@ -57,11 +64,21 @@ function toSchema(schema: z.ZodType, io: "input" | "output"): Record<string, unk
 }
 
 function pathParameters(route: Route): Record<string, unknown>[] {
-  return [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: "path", required: true, schema: { type: "string" } }));
+  return [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: "path",
+    required: true,
+    schema: { type: "string" },
+  }));
 }
 
 function queryParameters(schema: Record<string, unknown>): Record<string, unknown>[] {
   const properties = (schema.properties ?? {}) as Record<string, unknown>;
   const required = (schema.required ?? []) as readonly string[];
-  return Object.entries(properties).map(([name, property]) => ({ name, in: "query", required: required.includes(name), schema: property }));
+  return Object.entries(properties).map(([name, property]) => ({
+    name,
+    in: "query",
+    required: required.includes(name),
+    schema: property,
+  }));
 }

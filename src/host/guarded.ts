@@ -22,10 +22,7 @@ export class GuardedBytes implements Disposable {
     if (!Number.isInteger(length) || length < 1 || length > MAX_GUARDED_BYTES) {
       throw new RangeError(`guarded memory of ${length} bytes: 1 to ${MAX_GUARDED_BYTES} are possible`);
     }
-    const buffer = sodium.sodium_malloc(length);
-    buffer.fill(0);
-    sodium.sodium_mprotect_noaccess(buffer);
-    return new GuardedBytes(buffer);
+    return new GuardedBytes(pool.get(length)?.pop() ?? newPage(length));
   }
 
   /** Moves the bytes: the source is zeroed. */
@@ -55,7 +52,7 @@ export class GuardedBytes implements Disposable {
     }
   }
 
-  /** Zeroes and frees; may be called twice. */
+  /** Zeroes at once; may be called twice. */
   wipe(): void {
     const buffer = this.#buffer;
     if (!buffer) return;
@@ -63,7 +60,8 @@ export class GuardedBytes implements Disposable {
     this.#buffer = undefined;
     sodium.sodium_mprotect_readwrite(buffer);
     sodium.sodium_memzero(buffer);
-    sodium.sodium_free(buffer);
+    sodium.sodium_mprotect_noaccess(buffer);
+    release(buffer);
   }
 
   [Symbol.dispose](): void {
@@ -78,6 +76,27 @@ export class GuardedBytes implements Disposable {
     if (!this.#buffer) throw hostError("MEMORY_WIPED");
     return this.#buffer;
   }
+}
+
+/**
+ * Zeroed allocations for reuse, by length: sodium-native only unlocks a freed page when the garbage collector comes
+ * by, and a busy server would run into RLIMIT_MEMLOCK before that.
+ */
+const pool = new Map<number, Buffer[]>();
+const MAX_POOLED_PER_LENGTH = 256;
+
+function newPage(length: number): Buffer {
+  const buffer = sodium.sodium_malloc(length);
+  buffer.fill(0);
+  sodium.sodium_mprotect_noaccess(buffer);
+  return buffer;
+}
+
+function release(buffer: Buffer): void {
+  const same = pool.get(buffer.length) ?? [];
+  pool.set(buffer.length, same);
+  if (same.length < MAX_POOLED_PER_LENGTH) same.push(buffer);
+  else sodium.sodium_free(buffer);
 }
 
 /** How secrets are held on this machine; the words go to `doctor` and the logs. */

@@ -4,4 +4,5 @@ export * from "./errors.ts";
 export * from "./files.ts";
 export * from "./guarded.ts";
 export * from "./process.ts";
+export * from "./scratch.ts";
 export * from "./sqlite.ts";

@@ -1,7 +1,15 @@
 /** The HTTP application: mounts the routes of the contract, checks what comes in, answers errors as problem+json. */
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { type Caller, type Clock, type Log, type ModelkeepError, parseJson, toModelkeepError, toProblem } from "../base/index.ts";
+import {
+  type Caller,
+  type Clock,
+  type Log,
+  type ModelkeepError,
+  parseJson,
+  toModelkeepError,
+  toProblem,
+} from "../base/index.ts";
 import { openApiDocument } from "../contract/index.ts";
 import { serverError } from "./errors.ts";
 import type { Implementation, RouteRequest } from "./handler.ts";
@@ -11,7 +19,12 @@ export interface AppPorts {
   readonly implementations: readonly Implementation[];
   /** The OAuth endpoints, which speak forms and not JSON. */
   readonly oauth: Hono;
-  authenticate(request: { authorization: string | undefined; dpop: string | undefined; method: string; url: string }): Promise<Caller>;
+  authenticate(request: {
+    authorization: string | undefined;
+    dpop: string | undefined;
+    method: string;
+    url: string;
+  }): Promise<Caller>;
   /** Throws when the server must not get traffic. */
   ready(): Promise<void>;
   /** `scheme://host[:port]` by which clients may address this server. */
@@ -37,15 +50,27 @@ export function createApp(ports: AppPorts): Hono {
   mountProbes(app, ports);
   app.use(async (c, next) => {
     const host = c.req.header("host") ?? "";
-    if (!ports.origins().has(`${ports.scheme}://${host.toLowerCase()}`) && !ports.origins().has(`https://${host.toLowerCase()}`)) {
+    if (
+      !ports.origins().has(`${ports.scheme}://${host.toLowerCase()}`) &&
+      !ports.origins().has(`https://${host.toLowerCase()}`)
+    ) {
       throw serverError("MISDIRECTED");
     }
     await next();
   });
-  app.get("/openapi.json", (c) => c.json(openApiDocument(ports.implementations.map(({ route }) => route), ports.version)));
+  app.get("/openapi.json", (c) =>
+    c.json(
+      openApiDocument(
+        ports.implementations.map(({ route }) => route),
+        ports.version,
+      ),
+    ),
+  );
   app.route("/", ports.oauth);
   for (const implementation of ports.implementations) mountRoute(app, implementation, ports);
-  app.notFound((c) => problemResponse(serverError("NO_SUCH_ROUTE", { detail: `${c.req.method} ${c.req.path.slice(0, 200)}` })));
+  app.notFound((c) =>
+    problemResponse(serverError("NO_SUCH_ROUTE", { detail: `${c.req.method} ${c.req.path.slice(0, 200)}` })),
+  );
   app.onError((error) => {
     const known = toModelkeepError(error);
     if (known.status >= 500) ports.log.error("request failed", { code: known.code, error });
@@ -64,7 +89,9 @@ function mountProbes(app: Hono, ports: AppPorts): void {
       return problemResponse(serverError("NOT_READY", { cause: error }));
     }
   });
-  app.get("/metrics", (c) => c.text(ports.metrics.render(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }));
+  app.get("/metrics", (c) =>
+    c.text(ports.metrics.render(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
+  );
 }
 
 function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts): void {
@@ -72,15 +99,24 @@ function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts):
   const path = route.path.replace(/\{(\w+)\}/g, ":$1");
   const limit = bodyLimit({
     maxSize: route.maxBodyBytes,
-    onError: () => problemResponse(serverError("BODY_TOO_LARGE", { detail: `the limit of ${route.id} is ${route.maxBodyBytes} bytes` })),
+    onError: () =>
+      problemResponse(
+        serverError("BODY_TOO_LARGE", { detail: `the limit of ${route.id} is ${route.maxBodyBytes} bytes` }),
+      ),
   });
   app.on(route.method, path, limit, async (c) => {
     const url = absoluteUrl(c.req.url, c.req.header("host") ?? "", ports);
     const caller =
       route.auth === "token"
-        ? await ports.authenticate({ authorization: c.req.header("authorization"), dpop: c.req.header("dpop"), method: c.req.method, url })
+        ? await ports.authenticate({
+            authorization: c.req.header("authorization"),
+            dpop: c.req.header("dpop"),
+            method: c.req.method,
+            url,
+          })
         : undefined;
-    const raw = route.method === "GET" ? c.req.query() : readBody(new Uint8Array(await c.req.arrayBuffer()), route.maxBodyBytes);
+    const raw =
+      route.method === "GET" ? c.req.query() : readBody(new Uint8Array(await c.req.arrayBuffer()), route.maxBodyBytes);
     const parsed = route.body.safeParse(raw ?? {});
     if (!parsed.success) throw invalidBody(parsed.error.issues);
     const request: RouteRequest<unknown> = {
@@ -106,8 +142,13 @@ function readBody(bytes: Uint8Array, maxBytes: number): unknown {
   return bytes.length === 0 ? undefined : parseJson(bytes, { maxBytes, what: "body" });
 }
 
-function invalidBody(issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[]): ModelkeepError {
-  const detail = issues.slice(0, 5).map((issue) => `${issue.path.map(String).join(".") || "body"}: ${issue.message}`).join("; ");
+function invalidBody(
+  issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[],
+): ModelkeepError {
+  const detail = issues
+    .slice(0, 5)
+    .map((issue) => `${issue.path.map(String).join(".") || "body"}: ${issue.message}`)
+    .join("; ");
   return serverError("INVALID_BODY", { detail });
 }
 

@@ -11,9 +11,19 @@ const uri = z.string().min(1).max(2048);
 
 /** Every key, once: the reference in docs is generated from here. */
 export const configSchema = z.strictObject({
-  listen: z.string().regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, "HOST:PORT").describe("Where the server listens; port 0 picks a free one."),
-  public_url: z.url({ protocol: /^https?$/ }).optional().describe("How clients reach the server; needed when it does not listen on loopback."),
-  tls_certificate: z.string().max(4096).optional().describe("PEM file of the certificate chain; together with tls_key."),
+  listen: z
+    .string()
+    .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, "HOST:PORT")
+    .describe("Where the server listens; port 0 picks a free one."),
+  public_url: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe("How clients reach the server; needed when it does not listen on loopback."),
+  tls_certificate: z
+    .string()
+    .max(4096)
+    .optional()
+    .describe("PEM file of the certificate chain; together with tls_key."),
   tls_key: z.string().max(4096).optional().describe("PEM file of the private key."),
   store: uri.describe("sqlite:PATH or postgres://… : where the records are kept, encrypted."),
   root_key: uri.describe("KMS URI of the key that protects the store; file://PATH keeps it in a file of mode 0600."),
@@ -78,8 +88,12 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   return { config, origins: Object.freeze(Object.fromEntries([...values].map(([key, { origin }]) => [key, origin]))) };
 }
 
-async function readConfigFile(sources: ConfigSources): Promise<{ path: string; values: Record<string, unknown> } | undefined> {
-  const path = resolve(sources.file ?? sources.env.MODELKEEP_CONFIG ?? join(configFolder(sources.env), "modelkeep.toml"));
+async function readConfigFile(
+  sources: ConfigSources,
+): Promise<{ path: string; values: Record<string, unknown> } | undefined> {
+  const path = resolve(
+    sources.file ?? sources.env.MODELKEEP_CONFIG ?? join(configFolder(sources.env), "modelkeep.toml"),
+  );
   const required = sources.file !== undefined || sources.env.MODELKEEP_CONFIG !== undefined;
   try {
     const text = fromUtf8(await readFileBounded(path, SERVER_LIMITS.configBytes));
@@ -87,7 +101,10 @@ async function readConfigFile(sources: ConfigSources): Promise<{ path: string; v
   } catch (error) {
     const missing = error instanceof Error && systemErrorCode(error.cause) === "ENOENT";
     if (missing && !required) return undefined;
-    throw serverError("CONFIG_INVALID", { detail: `${path}: ${error instanceof Error ? error.message : "unreadable"}`, cause: error });
+    throw serverError("CONFIG_INVALID", {
+      detail: `${path}: ${error instanceof Error ? error.message : "unreadable"}`,
+      cause: error,
+    });
   }
 }
 
@@ -133,10 +150,15 @@ function checkTogether(config: Config): void {
   const { port } = splitListen(config.listen);
   if (port > 65_535) throw serverError("CONFIG_INVALID", { detail: `listen: there is no port ${port}` });
   if (!isLoopback(config.listen) && config.public_url === undefined) {
-    throw serverError("CONFIG_INVALID", { detail: `listen ${config.listen} is not loopback: say how clients reach it with public_url` });
+    throw serverError("CONFIG_INVALID", {
+      detail: `listen ${config.listen} is not loopback: say how clients reach it with public_url`,
+    });
   }
   if (!isLoopback(config.listen) && config.tls_certificate === undefined && config.public_url?.startsWith("http:")) {
-    throw serverError("CONFIG_INVALID", { detail: "outside loopback the server speaks TLS: set tls_certificate and tls_key, or an https public_url of the proxy in front" });
+    throw serverError("CONFIG_INVALID", {
+      detail:
+        "outside loopback the server speaks TLS: set tls_certificate and tls_key, or an https public_url of the proxy in front",
+    });
   }
 }
 

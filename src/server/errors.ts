@@ -2,17 +2,42 @@
 import { defineErrors, EXIT } from "../base/index.ts";
 
 export const serverError = defineErrors("server", {
-  CONFIG_INVALID: { status: 500, exit: EXIT.usage, title: "The configuration is not valid", hint: "modelkeep config show --origin" },
+  CONFIG_INVALID: {
+    status: 500,
+    exit: EXIT.usage,
+    title: "The configuration is not valid",
+    hint: "modelkeep config show --origin",
+  },
   NOT_AUTHENTICATED: { status: 401, exit: EXIT.denied, title: "Authentication failed", hint: "modelkeep login" },
   FORBIDDEN: { status: 403, exit: EXIT.denied, title: "Policy does not allow this", hint: "modelkeep policy explain" },
   INVALID_BODY: { status: 400, exit: EXIT.usage, title: "The request is not valid" },
   NO_SUCH_ROUTE: { status: 404, exit: EXIT.failed, title: "There is no such route" },
-  MISDIRECTED: { status: 421, exit: EXIT.failed, title: "This server does not answer for that host", hint: "set public_url in the configuration" },
+  MISDIRECTED: {
+    status: 421,
+    exit: EXIT.failed,
+    title: "This server does not answer for that host",
+    hint: "set public_url in the configuration",
+  },
   BODY_TOO_LARGE: { status: 413, exit: EXIT.failed, title: "The body is too large" },
   NOT_READY: { status: 503, exit: EXIT.unreachable, title: "The server is not ready" },
   MODEL_NOT_FOUND: { status: 404, exit: EXIT.failed, title: "There is no such model", hint: "modelkeep model list" },
-  MODEL_EXISTS: { status: 409, exit: EXIT.failed, title: "This version of the model is already published", hint: "publish it under another --version" },
+  MODEL_EXISTS: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "This version of the model is already published",
+    hint: "publish it under another --version",
+  },
   PUBLICATION_REFUSED: { status: 422, exit: EXIT.verificationFailed, title: "The publication does not hold together" },
-  KMS_NOT_CONFIGURED: { status: 422, exit: EXIT.failed, title: "The server has no such KMS", hint: "name it in `kms` of the server's configuration" },
-  LISTEN_FAILED: { status: 500, exit: EXIT.failed, title: "The server cannot listen", hint: "choose another with --listen HOST:PORT" },
+  KMS_NOT_CONFIGURED: {
+    status: 422,
+    exit: EXIT.failed,
+    title: "The server has no such KMS",
+    hint: "name it in `kms` of the server's configuration",
+  },
+  LISTEN_FAILED: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "The server cannot listen",
+    hint: "choose another with --listen HOST:PORT",
+  },
 });

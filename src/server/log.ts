@@ -27,10 +27,17 @@ const MAX_LINE_CHARACTERS = 64 * 1024;
 export function createLog(options: LogOptions): Log {
   const destination = { write: (line: string) => options.write(redactLine(line, options.findSecrets)) };
   const logger = pino(
-    { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) }, serializers: { error: serializeError } },
+    {
+      level: options.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { error: serializeError },
+    },
     destination,
   );
-  const at = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: LogFields) => logger[level](fields ?? {}, message);
+  const at = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: LogFields) =>
+    logger[level](fields ?? {}, message);
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
@@ -49,5 +56,11 @@ function serializeError(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: "not an Error" };
   const cause = error.cause instanceof Error ? { cause: serializeError(error.cause) } : {};
   const code = "code" in error && typeof error.code === "string" ? { code: error.code } : {};
-  return { name: error.name, message: error.message, ...code, stack: error.stack?.split("\n").slice(0, 12).join("\n"), ...cause };
+  return {
+    name: error.name,
+    message: error.message,
+    ...code,
+    stack: error.stack?.split("\n").slice(0, 12).join("\n"),
+    ...cause,
+  };
 }

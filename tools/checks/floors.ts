@@ -15,12 +15,23 @@ const FLOORS: readonly (readonly string[])[] = [
 ];
 
 /** Pure parts of Node that every floor may use. */
-const PURE_BUILTINS = new Set(["buffer", "crypto", "events", "path", "stream", "stream/promises", "url", "util", "zlib"]);
+const PURE_BUILTINS = new Set([
+  "buffer",
+  "crypto",
+  "events",
+  "path",
+  "stream",
+  "stream/promises",
+  "url",
+  "util",
+  "zlib",
+]);
 
 /** Files that start the program and so may touch the process. */
 const MAINS = new Set(["src/cli/main.ts", "src/loader/inside.ts"]);
 
-const GLOBALS = /(?<![\w.#"'`/])(process\.[a-z]|console\.[a-z]|Date\.now\(|new Date\(\)|Math\.random\(|performance\.now\()/;
+const GLOBALS =
+  /(?<![\w.#"'`/])(process\.[a-z]|console\.[a-z]|Date\.now\(|new Date\(\)|Math\.random\(|performance\.now\()/;
 
 const floorOf = new Map(FLOORS.flatMap((folders, index) => folders.map((folder) => [folder, index + 1] as const)));
 
@@ -35,7 +46,10 @@ export const floors: Checker = {
 function checkFile(file: SourceFile): Finding[] {
   const folder = file.path.split("/")[1] ?? "";
   const floor = floorOf.get(folder);
-  if (floor === undefined) return [{ where: file.path, message: `the folder ${folder} stands on no floor: name it in tools/checks/floors.ts` }];
+  if (floor === undefined)
+    return [
+      { where: file.path, message: `the folder ${folder} stands on no floor: name it in tools/checks/floors.ts` },
+    ];
   const imports = importsOf(file).flatMap(({ line, specifier }) => {
     const message = checkImport(file, folder, floor, specifier);
     return message ? [{ where: `${file.path}:${line}`, message }] : [];
@@ -70,7 +84,10 @@ function checkImport(file: SourceFile, folder: string, floor: number, specifier:
 function checkGlobals(file: SourceFile, folder: string): Finding[] {
   if (folder === "host" || MAINS.has(file.path)) return [];
   return file.lines.flatMap((line, index) => {
-    const code = line.replace(/\/\/.*$/, "").replace(/^\s*\*.*$/, "").replace(/^\s*\/\*\*.*$/, "");
+    const code = line
+      .replace(/\/\/.*$/, "")
+      .replace(/^\s*\*.*$/, "")
+      .replace(/^\s*\/\*\*.*$/, "");
     const match = GLOBALS.exec(code);
     return match ? [{ where: `${file.path}:${index + 1}`, message: `touches ${match[1]}: take it by a port` }] : [];
   });

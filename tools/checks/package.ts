@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { type Checker, type Finding, root } from "./source.ts";
 
 const MAX_FILES = 600;
-const ALLOWED = /^(bin\/modelkeep\.mjs|dist\/.+\.(js|d\.ts)|spec\/[a-z-]+\.md|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md|package\.json)$/;
+const ALLOWED =
+  /^(bin\/modelkeep\.mjs|dist\/.+\.(js|d\.ts)|spec\/[a-z-]+\.md|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md|package\.json)$/;
 const REQUIRED = ["bin/modelkeep.mjs", "dist/cli/main.js", "README.md", "LICENSE", "package.json"];
 
 export const packageContents: Checker = {
@@ -12,15 +13,26 @@ export const packageContents: Checker = {
   run() {
     execFileSync(`${root}/node_modules/.bin/tsc`, ["-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
     const listed: unknown = JSON.parse(
-      execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts", "--loglevel=error"], { cwd: root, maxBuffer: 1 << 26 }).toString(),
+      execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts", "--loglevel=error"], {
+        cwd: root,
+        maxBuffer: 1 << 26,
+      }).toString(),
     );
     const files = filesOf(listed);
     const findings: Finding[] = [
-      ...files.filter((path) => !ALLOWED.test(path)).map((path) => ({ where: path, message: "does not belong in the package" })),
-      ...REQUIRED.filter((path) => !files.includes(path)).map((path) => ({ where: path, message: "is missing from the package" })),
-      ...exportsOf().filter((path) => !files.includes(path)).map((path) => ({ where: path, message: "is exported but not in the package" })),
+      ...files
+        .filter((path) => !ALLOWED.test(path))
+        .map((path) => ({ where: path, message: "does not belong in the package" })),
+      ...REQUIRED.filter((path) => !files.includes(path)).map((path) => ({
+        where: path,
+        message: "is missing from the package",
+      })),
+      ...exportsOf()
+        .filter((path) => !files.includes(path))
+        .map((path) => ({ where: path, message: "is exported but not in the package" })),
     ];
-    if (files.length > MAX_FILES) findings.push({ where: "package", message: `${files.length} files, at most ${MAX_FILES}` });
+    if (files.length > MAX_FILES)
+      findings.push({ where: "package", message: `${files.length} files, at most ${MAX_FILES}` });
     return { seen: files.length, findings };
   },
 };

@@ -24,8 +24,15 @@ export interface Checker {
 
 /** Files that git knows or would add, under the folders, with the ending. */
 export function sourceFiles(folders: readonly string[], ending: RegExp): SourceFile[] {
-  const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", ...folders], { cwd: root, maxBuffer: 1 << 26 });
-  const paths = listed.toString().split("\0").filter((path) => ending.test(path) && existsSync(`${root}/${path}`));
+  const listed = execFileSync(
+    "git",
+    ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", ...folders],
+    { cwd: root, maxBuffer: 1 << 26 },
+  );
+  const paths = listed
+    .toString()
+    .split("\0")
+    .filter((path) => ending.test(path) && existsSync(`${root}/${path}`));
   return paths.sort().map((path) => {
     const text = readFileSync(`${root}/${path}`, "utf8");
     return { path, text, lines: text.split("\n") };
