@@ -68,7 +68,7 @@ function configurationPage(): string {
 }
 
 function httpPage(): string {
-  const routes = Object.values(contract)
+  const routes = (Object.values(contract) as unknown[])
     .filter(isRoute)
     .sort((a, b) => (a.path + a.method < b.path + b.method ? -1 : 1));
   const parts = routes.map((route) =>
