@@ -11,13 +11,19 @@ interface Family {
   readonly series: Map<string, number>;
 }
 
+export interface ExternalCounter {
+  readonly name: string;
+  readonly about: string;
+  readonly samples: readonly { readonly labels: Labels; readonly value: number }[];
+}
+
 export class Metrics {
   readonly #families = new Map<string, Family>();
-  readonly #collectors: (() => void)[] = [];
+  readonly #sources: (() => readonly ExternalCounter[])[] = [];
 
-  /** Called before each rendering, to set gauges. */
-  onCollect(collect: () => void): void {
-    this.#collectors.push(collect);
+  /** Counters that another module keeps, read at each rendering. */
+  addSource(read: () => readonly ExternalCounter[]): void {
+    this.#sources.push(read);
   }
 
   add(name: string, about: string, labels: Labels, amount = 1): void {
@@ -38,8 +44,11 @@ export class Metrics {
   }
 
   render(): string {
-    for (const collect of this.#collectors) collect();
     const lines: string[] = [];
+    for (const { name, about, samples } of this.#sources.flatMap((read) => read())) {
+      lines.push(`# HELP ${name} ${about}`, `# TYPE ${name} counter`);
+      for (const { labels, value } of samples) lines.push(`${name}${labelText(labels)} ${value}`);
+    }
     for (const [name, family] of [...this.#families].sort(([a], [b]) => (a < b ? -1 : 1))) {
       lines.push(`# HELP ${name} ${family.about}`, `# TYPE ${name} ${family.type}`);
       for (const [labels, value] of family.series) lines.push(`${name}${labels} ${value}`);
@@ -60,9 +69,13 @@ export class Metrics {
 const KNOWN_METHODS = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]);
 
 function seriesKey(series: ReadonlyMap<string, number>, labels: Labels): string {
-  const entries = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
-  const key = entries.length === 0 ? "" : `{${entries.join(",")}}`;
+  const key = labelText(labels);
   return series.has(key) || series.size < MAX_SERIES ? key : '{overflow="other"}';
+}
+
+function labelText(labels: Labels): string {
+  const entries = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
+  return entries.length === 0 ? "" : `{${entries.join(",")}}`;
 }
 
 function escapeLabel(value: string): string {

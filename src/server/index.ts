@@ -1,0 +1,13 @@
+/** Floor 8: the server, its configuration and its log. */
+export {
+  type Config,
+  type ConfigKey,
+  configFolder,
+  configSchema,
+  dataFolder,
+  isLoopback,
+  loadConfig,
+  splitListen,
+} from "./config.ts";
+export { createLog } from "./log.ts";
+export { type RunningServer, type ServerOptions, startServer } from "./server.ts";
