@@ -6,3 +6,4 @@ export * from "./guarded.ts";
 export * from "./process.ts";
 export * from "./scratch.ts";
 export * from "./sqlite.ts";
+export * from "./terminal.ts";

@@ -1,0 +1,48 @@
+/** Asks for a value on the terminal without showing it. */
+import { ttyStreams } from "../host/index.ts";
+import { cliError } from "./errors.ts";
+
+const ENTER = new Set([0x0a, 0x0d, 0x04]);
+const BACKSPACE = new Set([0x08, 0x7f]);
+const INTERRUPT = 0x03;
+
+/** Undefined when standard input is no terminal. The bytes never become a string; the caller wipes them. */
+export async function promptHidden(question: string, maxBytes: number): Promise<Uint8Array | undefined> {
+  const terminal = ttyStreams();
+  if (!terminal) return undefined;
+  terminal.stderr.write(question);
+  terminal.stdin.setRawMode(true);
+  const typed = new Uint8Array(new ArrayBuffer(maxBytes));
+  try {
+    const length = await readLine(terminal.stdin, typed);
+    return new Uint8Array(typed.slice(0, length));
+  } finally {
+    typed.fill(0);
+    terminal.stdin.setRawMode(false);
+    terminal.stdin.pause();
+    terminal.stderr.write("\n");
+  }
+}
+
+type Keyboard = NonNullable<ReturnType<typeof ttyStreams>>["stdin"];
+
+function readLine(stdin: Keyboard, typed: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let length = 0;
+    const onData = (chunk: Buffer): void => {
+      for (const byte of chunk) {
+        if (byte === INTERRUPT) return stop(() => reject(cliError("INTERRUPTED")));
+        if (ENTER.has(byte)) return stop(() => resolve(length));
+        if (BACKSPACE.has(byte)) length = Math.max(0, length - 1);
+        else if (length < typed.length) typed[length++] = byte;
+      }
+      chunk.fill(0);
+    };
+    const stop = (then: () => void): void => {
+      stdin.off("data", onData);
+      then();
+    };
+    stdin.on("data", onData);
+    stdin.resume();
+  });
+}

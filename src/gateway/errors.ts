@@ -1,0 +1,47 @@
+/** Error codes of the gateway; on the wire they are lower case, in the shape of OpenAI's errors. */
+import { defineErrors, EXIT } from "../base/index.ts";
+
+export const gatewayError = defineErrors("gateway", {
+  INVALID_API_KEY: { status: 401, exit: EXIT.denied, title: "The token is missing, wrong or no longer valid" },
+  MODEL_NOT_ALLOWED: { status: 403, exit: EXIT.denied, title: "Policy does not let you use this model" },
+  PROVIDER_MODEL_NOT_FOUND: { status: 404, exit: EXIT.failed, title: "There is no such model here" },
+  ENDPOINT_NOT_FOUND: { status: 404, exit: EXIT.failed, title: "The gateway has no such endpoint" },
+  METHOD_NOT_ALLOWED: { status: 405, exit: EXIT.failed, title: "The endpoint does not take this method" },
+  MODEL_AMBIGUOUS: {
+    status: 400,
+    exit: EXIT.usage,
+    title: "More than one provider has this model: say provider/model",
+  },
+  REQUEST_INVALID: { status: 400, exit: EXIT.usage, title: "The body is not a JSON object with a model" },
+  REQUEST_TOO_LARGE: { status: 413, exit: EXIT.failed, title: "The body is too large" },
+  REQUEST_TIMEOUT: { status: 408, exit: EXIT.failed, title: "The body did not arrive in time" },
+  REQUEST_MEDIA_TYPE: { status: 415, exit: EXIT.usage, title: "The body must be application/json without encoding" },
+  PRINCIPAL_RATE_LIMITED: { status: 429, exit: EXIT.failed, title: "Too many requests in a minute" },
+  PRINCIPAL_CONCURRENCY_LIMITED: { status: 429, exit: EXIT.failed, title: "Too many requests at once" },
+  PROVIDER_KEY_UNAVAILABLE: { status: 502, exit: EXIT.failed, title: "The provider's key cannot be used" },
+  UPSTREAM_UNREACHABLE: { status: 502, exit: EXIT.unreachable, title: "The provider cannot be reached" },
+  UPSTREAM_ADDRESS_REFUSED: { status: 502, exit: EXIT.failed, title: "The provider's address is not allowed" },
+  UPSTREAM_REFUSED_KEY: { status: 502, exit: EXIT.failed, title: "The provider refused the key it was given" },
+  UPSTREAM_FAILED: { status: 502, exit: EXIT.unreachable, title: "The provider failed" },
+  UPSTREAM_REDIRECT: { status: 502, exit: EXIT.failed, title: "The provider answered with a redirect" },
+  UPSTREAM_REPLY_INVALID: { status: 502, exit: EXIT.failed, title: "The provider's reply cannot be passed on" },
+  UPSTREAM_TIMEOUT: { status: 504, exit: EXIT.unreachable, title: "The provider did not answer in time" },
+  AUDIT_UNAVAILABLE: { status: 503, exit: EXIT.unreachable, title: "The audit log cannot be written" },
+  AUTHENTICATION_UNAVAILABLE: { status: 503, exit: EXIT.unreachable, title: "Tokens cannot be checked now" },
+  GATEWAY_CLOSED: { status: 503, exit: EXIT.unreachable, title: "The gateway is stopping" },
+  GATEWAY_FAILED: { status: 500, exit: EXIT.failed, title: "The gateway failed" },
+  PROVIDER_INVALID: { status: 400, exit: EXIT.usage, title: "The provider's record is not valid" },
+  PROVIDER_URL_REFUSED: {
+    status: 400,
+    exit: EXIT.usage,
+    title: "The provider's address is refused",
+    hint: "https anywhere but link-local and metadata addresses, http on loopback only",
+  },
+  PROVIDER_NOT_FOUND: {
+    status: 404,
+    exit: EXIT.failed,
+    title: "There is no such provider",
+    hint: "modelkeep provider list",
+  },
+  PROVIDER_DAMAGED: { status: 500, exit: EXIT.failed, title: "The record of a provider cannot be read" },
+});

@@ -1,0 +1,77 @@
+/** Connections to the providers: HTTP/1.1 by undici, the key spliced in, the address checked again when connected. */
+import { buildConnector, type Dispatcher, Pool } from "undici";
+import { addressAllowed, checkBaseUrl, guardLookup, type LookupFunction } from "./address-guard.ts";
+import { gatewayError } from "./errors.ts";
+import { GATEWAY_INTERNALS, type GatewayLimits } from "./limits.ts";
+import type { Provider } from "./providers.ts";
+import { ScratchPool, type SlotTable, spliceKeys } from "./splice.ts";
+
+export interface UpstreamsOptions {
+  readonly slots: SlotTable;
+  readonly limits: GatewayLimits;
+  readonly lookup?: LookupFunction;
+  /** Certificate authorities beside Node's own, PEM. */
+  readonly ca?: string;
+}
+
+/** One pool per origin; a provider whose base URL changed gets another pool. */
+export class Upstreams {
+  readonly #options: UpstreamsOptions;
+  readonly #pools = new Map<string, Pool>();
+  readonly #scratches = new ScratchPool();
+
+  constructor(options: UpstreamsOptions) {
+    this.#options = options;
+  }
+
+  dispatch(provider: Provider, request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    const { url } = checkBaseUrl(provider.baseUrl);
+    const prefix = url.pathname.replace(/\/+$/, "");
+    this.#pool(url.origin, provider.baseUrl).dispatch({ ...request, path: prefix + request.path }, handler);
+  }
+
+  #pool(origin: string, baseUrl: string): Pool {
+    const known = this.#pools.get(origin);
+    if (known) return known;
+    const { limits } = this.#options;
+    const pool = new Pool(origin, {
+      connect: this.#connector(baseUrl),
+      connections: GATEWAY_INTERNALS.providerConnections,
+      pipelining: 1,
+      allowH2: false,
+      maxHeaderSize: limits.replyHeadBytes,
+      headersTimeout: limits.replyHeadMilliseconds,
+      bodyTimeout: limits.replyIdleMilliseconds,
+    });
+    this.#pools.set(origin, pool);
+    return pool;
+  }
+
+  #connector(baseUrl: string): buildConnector.connector {
+    const { slots, limits, lookup, ca } = this.#options;
+    const { scope } = checkBaseUrl(baseUrl);
+    const connect = buildConnector({
+      allowH2: false,
+      timeout: limits.connectMilliseconds,
+      lookup: guardLookup(scope, lookup),
+      ...(ca === undefined ? {} : { ca }),
+    } as buildConnector.BuildOptions);
+    return (options, callback) => {
+      connect(options, (error, socket) => {
+        if (error || !socket) return callback(error ?? gatewayError("UPSTREAM_UNREACHABLE"), null);
+        if (!addressAllowed(socket.remoteAddress ?? "", scope)) {
+          socket.destroy();
+          return callback(gatewayError("UPSTREAM_ADDRESS_REFUSED"), null);
+        }
+        spliceKeys(socket, slots, this.#scratches);
+        callback(null, socket);
+      });
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
+    this.#pools.clear();
+    this.#scratches.close();
+  }
+}

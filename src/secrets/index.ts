@@ -1,0 +1,8 @@
+/** Floor 5: secrets and their leases. */
+export * from "./driver.ts";
+export { createEmbeddedDriver } from "./drivers/embedded.ts";
+export * from "./errors.ts";
+export * from "./limits.ts";
+export * from "./secrets.ts";
+export * from "./service.ts";
+export * from "./transport.ts";

@@ -1,0 +1,68 @@
+/** The leases that this process holds: the only places where a key is in the clear. */
+import type { Clock } from "../base/index.ts";
+import type { GuardedBytes } from "../host/index.ts";
+import { secretError } from "./errors.ts";
+import { SECRET_LIMITS } from "./limits.ts";
+import type { LeaseInfo } from "./secrets.ts";
+
+interface Held {
+  readonly info: LeaseInfo;
+  readonly key: GuardedBytes;
+  /** On the clock that only grows, in milliseconds: setting the machine's clock back lengthens no lease. */
+  readonly endsAt: number;
+}
+
+export class HeldLeases {
+  readonly #clock: Clock;
+  readonly #held = new Map<string, Held>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get count(): number {
+    return this.#held.size;
+  }
+
+  add(info: LeaseInfo, key: GuardedBytes): void {
+    if (this.#held.size >= SECRET_LIMITS.openLeases) {
+      key.wipe();
+      throw secretError("LEASE_LIMIT", { detail: `${SECRET_LIMITS.openLeases} in this process` });
+    }
+    const endsAt = this.#clock.monotonic() + (info.expiresAt - info.issuedAt);
+    this.#held.set(info.id, { info, key, endsAt });
+  }
+
+  get(id: string): LeaseInfo | undefined {
+    return this.#held.get(id)?.info;
+  }
+
+  ids(): readonly string[] {
+    return [...this.#held.keys()];
+  }
+
+  /** Wipes the key; true when it was held here. */
+  drop(id: string): boolean {
+    const held = this.#held.get(id);
+    if (!held) return false;
+    held.key.wipe();
+    return this.#held.delete(id);
+  }
+
+  dropSecret(name: string): void {
+    for (const [id, held] of this.#held) if (held.info.secretName === name) this.drop(id);
+  }
+
+  dropAll(): void {
+    for (const id of this.ids()) this.drop(id);
+  }
+
+  /** Wipes what has ended by either clock, and says which. */
+  dropEnded(): readonly LeaseInfo[] {
+    const now = this.#clock.now();
+    const monotonic = this.#clock.monotonic();
+    const ended = [...this.#held.values()].filter((held) => held.endsAt <= monotonic || held.info.expiresAt <= now);
+    for (const held of ended) this.drop(held.info.id);
+    return ended.map((held) => held.info);
+  }
+}

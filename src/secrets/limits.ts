@@ -1,0 +1,23 @@
+/** Limits of the secrets module. */
+import { LIMITS } from "../base/index.ts";
+
+export const SECRET_LIMITS = {
+  /** Value of one secret, in bytes. */
+  valueBytes: 16 * 1024,
+  /** Description of a secret, in characters. */
+  aboutCharacters: 500,
+  /** Versions whose value is kept: the current one and the one before it. */
+  keptVersions: 2,
+  /** Longest lease, in seconds. */
+  leaseSeconds: LIMITS.tokenTtlSeconds,
+  /** A lease that nobody named a time for, in seconds. */
+  defaultLeaseSeconds: 900,
+  /** Leases that may be open in this process. */
+  openLeases: 10_000,
+  /** Time between two looks for ended leases, in milliseconds. */
+  sweepMilliseconds: 1000,
+  /** Secrets, or leases, in one listing. */
+  listed: 10_000,
+  /** Records that are asked of the store at once. */
+  pageRecords: 200,
+} as const;
