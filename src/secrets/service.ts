@@ -95,8 +95,7 @@ class StoredSecrets implements SecretService {
       const before = await this.#options.store.get(TABLES.secrets, name);
       if (mustExist && !before) throw secretError("SECRET_NOT_FOUND", { detail: name });
       const { next, dropped } = await this.#addVersion(name, guarded, options, before);
-      await this.#record({ action, by: options.by, resource: secretRef(name), data: { version: next.current } });
-      await this.#save(next, before);
+      await this.#save(action, options.by, next, before);
       for (const version of dropped) await this.#driver.delete(version.reference);
       await this.#options.store.notify(CHANNEL, `secret ${name}`);
       return toInfo(next);
@@ -135,8 +134,9 @@ class StoredSecrets implements SecretService {
     );
   }
 
-  async #save(next: SecretRecord, before: StoredRecord | undefined): Promise<void> {
+  async #save(action: string, by: EntityRef, next: SecretRecord, before: StoredRecord | undefined): Promise<void> {
     try {
+      await this.#record({ action, by, resource: secretRef(next.name), data: { version: next.current } });
       await this.#options.store.put(TABLES.secrets, next.name, encodeRecord(next), { ifVersion: before?.version ?? 0 });
     } catch (error) {
       await this.#driver.delete(currentVersion(next).reference);
