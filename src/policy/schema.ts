@@ -1,0 +1,44 @@
+/** The Cedar schema: who may ask, for what, and what a policy may look at. */
+export const POLICY_SCHEMA = `
+type Signature = { keyId: String, rootDigest: String };
+type Scan = { verdict: String };
+type Vulnerabilities = {
+  critical: Long,
+  high: Long,
+  medium: Long,
+  low: Long,
+  malware: Long,
+  unknown?: Long,
+  advisoriesMatched?: Bool,
+};
+type Attestation = { kind: String, measurement: String, debug: Bool };
+
+entity Group;
+entity Workload in [Group];
+entity Admin in [Group];
+entity Server;
+entity Secret;
+entity ProviderModel;
+entity Model;
+
+action useModel appliesTo { principal: [Workload, Admin], resource: [ProviderModel], context: {} };
+action checkoutSecret appliesTo { principal: [Workload, Admin], resource: [Secret], context: {} };
+action releaseKey appliesTo {
+  principal: [Workload, Admin],
+  resource: [Model],
+  context: { attestation: Attestation, signature: Signature, scan: Scan, vulnerabilities: Vulnerabilities },
+};
+action publishModel appliesTo {
+  principal: [Workload, Admin],
+  resource: [Model],
+  context: { signature: Signature, scan: Scan, vulnerabilities: Vulnerabilities },
+};
+action readModel appliesTo { principal: [Workload, Admin], resource: [Server, Model], context: {} };
+action enrol, managePolicy, revokeToken, readAudit appliesTo {
+  principal: [Workload, Admin],
+  resource: [Server],
+  context: {},
+};
+action manageSecret appliesTo { principal: [Workload, Admin], resource: [Server, Secret], context: {} };
+action manageProvider appliesTo { principal: [Workload, Admin], resource: [Server, ProviderModel], context: {} };
+`;
