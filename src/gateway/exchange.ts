@@ -160,7 +160,7 @@ function errorOf(error: Error): ModelkeepError {
   if (error instanceof ModelkeepError) return error.code === "MEMORY_WIPED" ? leaseEnded() : error;
   if (timeouts.has(code)) return gatewayError("UPSTREAM_TIMEOUT");
   if (unreachable.has(code)) return gatewayError("UPSTREAM_UNREACHABLE");
-  if (code.startsWith("HPE_") || code === "UND_ERR_HEADERS_OVERFLOW") {
+  if (error.name === "HTTPParserError" || code === "UND_ERR_HEADERS_OVERFLOW") {
     return gatewayError("UPSTREAM_REPLY_INVALID", { detail: "it is not valid HTTP" });
   }
   return gatewayError("UPSTREAM_FAILED", { detail: "the connection broke" });

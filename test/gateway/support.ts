@@ -66,7 +66,7 @@ const behaviours: Record<string, Answer> = {
   },
   "echo-stream"(req, res) {
     const text = chunkOf(`x${req.headers.authorization}y`);
-    const frames = [...text].flatMap((c, i) => (i % 3 === 0 ? [text.slice(i, i + 3)] : []));
+    const frames = [...text].flatMap((_, i) => (i % 3 === 0 ? [text.slice(i, i + 3)] : []));
     void stream(res, frames, 1);
   },
   "echo-error"(req, res) {
