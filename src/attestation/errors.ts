@@ -1,0 +1,18 @@
+/** Error codes of the attestation module. */
+import { defineErrors, EXIT, type ModelkeepError } from "../base/index.ts";
+
+export const attestationError = defineErrors("attestation", {
+  EVIDENCE_REFUSED: { status: 403, exit: EXIT.verificationFailed, title: "The evidence was refused" },
+  LAUNCH_INVALID: { status: 400, exit: EXIT.usage, title: "The launch description is not valid" },
+  INSECURE_NOT_ALLOWED: {
+    status: 500,
+    exit: EXIT.usage,
+    title: "Evidence that proves nothing needs an explicit permission",
+    hint: "only for development: modelkeep serve --insecure-dev-attestation",
+  },
+});
+
+/** A refusal names its rule and never what was expected. */
+export function evidenceRefused(rule: string, cause?: unknown): ModelkeepError {
+  return attestationError("EVIDENCE_REFUSED", { detail: rule, extra: { rule }, ...(cause ? { cause } : {}) });
+}
