@@ -12,7 +12,8 @@ const abouts = {
   modelkeep_gateway_prompt_tokens_total: "Tokens of prompts, as the providers counted them.",
   modelkeep_gateway_completion_tokens_total: "Tokens of completions, as the providers counted them.",
   modelkeep_gateway_unmetered_total: "Replies that did not say how many tokens they used.",
-  modelkeep_gateway_scrubbed_total: "Times that a provider sent the key back and it was taken out.",
+  modelkeep_gateway_echoed_total: "Reads from a provider with its key in them, which was masked.",
+  modelkeep_gateway_scrubbed_total: "Times that a provider sent the key back in pieces and it was taken out.",
 } as const;
 
 export type CounterName = keyof typeof abouts;

@@ -117,6 +117,10 @@ class OpenAiGateway implements Gateway {
     this.#upstreams = new Upstreams({
       slots: this.#slots,
       limits: this.#limits,
+      onEcho: (origin) => {
+        this.#counters.add("modelkeep_gateway_echoed_total", { origin });
+        log.warn("a provider sent its key back; it was masked", { origin });
+      },
       ...(options.lookup ? { lookup: options.lookup } : {}),
       ...(options.ca === undefined ? {} : { ca: options.ca }),
     });

@@ -65,7 +65,7 @@ interface Filled {
 }
 
 /** Wraps a connected socket; only after `connect` or `secureConnect`, else Node keeps a copy of the first write. */
-export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPool): void {
+export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPool, onEcho: () => void): void {
   const write = socket.write.bind(socket) as (
     chunk: Uint8Array | string,
     encoding?: BufferEncoding,
@@ -73,6 +73,7 @@ export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPo
   ) => boolean;
   let corked = false;
   let waiting: Filled | undefined;
+  let key: GuardedBytes | undefined;
 
   const flush = (): void => {
     const filled = waiting;
@@ -85,7 +86,8 @@ export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPo
     const at = typeof chunk === "string" ? chunk.indexOf(MARK) : -1;
     if (typeof chunk === "string" && at >= 0) {
       flush();
-      waiting = fill(chunk, at, slots, pool);
+      key = slots.need(chunk.slice(at, at + SLOT_CHARACTERS));
+      waiting = fill(chunk, at, key, pool);
     } else if (waiting && typeof chunk !== "string" && append(waiting, chunk)) {
       // Head and body leave in one write, out of locked memory.
     } else {
@@ -104,6 +106,12 @@ export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPo
     flush();
   };
   socket.write = spliced as net.Socket["write"];
+  const read = socket.read.bind(socket);
+  socket.read = (size?: number) => {
+    const chunk: unknown = read(size);
+    if (key && !key.wiped && chunk instanceof Uint8Array && maskInPlace(chunk, key)) onEcho();
+    return chunk;
+  };
   socket.once("close", () => {
     if (waiting) pool.give(waiting.scratch, waiting.used);
     waiting = undefined;
@@ -112,8 +120,7 @@ export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPo
 
 type WriteDone = (error?: Error | null) => void;
 
-function fill(head: string, at: number, slots: SlotTable, pool: ScratchPool): Filled {
-  const key = slots.need(head.slice(at, at + SLOT_CHARACTERS));
+function fill(head: string, at: number, key: GuardedBytes, pool: ScratchPool): Filled {
   const used = head.length - SLOT_CHARACTERS + key.length;
   const scratch = pool.take(used);
   const { bytes } = scratch;
@@ -129,4 +136,20 @@ function append(filled: Filled, chunk: Uint8Array): boolean {
   bytes.set(chunk, filled.used);
   filled.used += chunk.length;
   return true;
+}
+
+/**
+ * A provider that sends the key back would leave copies in the parser and in strings. Masked here, in the bytes just
+ * read and at the same length, it never gets so far; one that is cut in two is the ReplyScrubber's.
+ */
+function maskInPlace(chunk: Uint8Array, key: GuardedBytes): boolean {
+  const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  return key.use((secret) => {
+    let found = false;
+    for (let at = bytes.indexOf(secret); at >= 0; at = bytes.indexOf(secret, at + secret.length)) {
+      bytes.fill(0x2a, at, at + secret.length);
+      found = true;
+    }
+    return found;
+  });
 }

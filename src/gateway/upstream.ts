@@ -9,6 +9,8 @@ import { ScratchPool, type SlotTable, spliceKeys } from "./splice.ts";
 export interface UpstreamsOptions {
   readonly slots: SlotTable;
   readonly limits: GatewayLimits;
+  /** Told when a provider sent a key back and it was masked; `origin` is the provider's. */
+  readonly onEcho: (origin: string) => void;
   readonly lookup?: LookupFunction;
   /** Certificate authorities beside Node's own, PEM. */
   readonly ca?: string;
@@ -48,8 +50,8 @@ export class Upstreams {
   }
 
   #connector(baseUrl: string): buildConnector.connector {
-    const { slots, limits, lookup, ca } = this.#options;
-    const { scope } = checkBaseUrl(baseUrl);
+    const { slots, limits, lookup, ca, onEcho } = this.#options;
+    const { scope, url } = checkBaseUrl(baseUrl);
     const connect = buildConnector({
       allowH2: false,
       timeout: limits.connectMilliseconds,
@@ -63,7 +65,7 @@ export class Upstreams {
           socket.destroy();
           return callback(gatewayError("UPSTREAM_ADDRESS_REFUSED"), null);
         }
-        spliceKeys(socket, slots, this.#scratches);
+        spliceKeys(socket, slots, this.#scratches, () => onEcho(url.origin));
         callback(null, socket);
       });
     };

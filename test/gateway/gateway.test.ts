@@ -22,7 +22,10 @@ test("the unmodified openai client works, whole and streamed", async (t) => {
   const models = await client.models.list();
   assert.ok(models.data.some((model) => model.id === "test/small"));
   assert.ok(!models.data.some((model) => model.id === "test/secret-model"));
-  await assert.rejects(client.chat.completions.create({ model: "secret-model", messages }), OpenAI.PermissionDeniedError);
+  await assert.rejects(
+    client.chat.completions.create({ model: "secret-model", messages }),
+    OpenAI.PermissionDeniedError,
+  );
   const wrong = new OpenAI({ apiKey: "wrong", baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0 });
   await assert.rejects(wrong.models.list(), OpenAI.AuthenticationError);
   const [first] = upstream.seen;
@@ -34,7 +37,13 @@ test("the unmodified openai client works, whole and streamed", async (t) => {
   assert.equal(allowed[0]?.resource, 'ProviderModel::"test/small"');
   assert.equal(allowed[0]?.data?.["prompt_tokens"], 9);
   const prompt = gateway.counters().find((counter) => counter.name === "modelkeep_gateway_prompt_tokens_total");
-  assert.deepEqual(prompt?.samples.map((s) => [s.labels["model"], s.value]), [["test/small", 9], ["test/stream", 9]]);
+  assert.deepEqual(
+    prompt?.samples.map((s) => [s.labels["model"], s.value]),
+    [
+      ["test/small", 9],
+      ["test/stream", 9],
+    ],
+  );
 });
 
 test("a stream arrives frame by frame", async (t) => {
@@ -43,7 +52,10 @@ test("a stream arrives frame by frame", async (t) => {
   const frames = got.chunks.filter((chunk) => chunk.text.includes("content"));
   assert.equal(frames.length, 4);
   const gaps = frames.slice(1).map((frame, i) => frame.at - (frames[i]?.at ?? 0));
-  assert.ok(gaps.every((gap) => gap > 12), `gaps ${gaps}`);
+  assert.ok(
+    gaps.every((gap) => gap > 12),
+    `gaps ${gaps}`,
+  );
 });
 
 test("refusals have OpenAI's shape, the right status, and an audit event", async (t) => {
@@ -70,7 +82,10 @@ test("refusals have OpenAI's shape, the right status, and an audit event", async
   for (const [answer, status, code] of cases) {
     const got = await answer;
     const { error } = JSON.parse(got.body);
-    assert.deepEqual([got.status, error.code, typeof error.message, typeof error.type], [status, code, "string", "string"]);
+    assert.deepEqual(
+      [got.status, error.code, typeof error.message, typeof error.type],
+      [status, code, "string", "string"],
+    );
   }
   assert.equal(upstream.seen.length, 0);
   await settled();
@@ -108,7 +123,8 @@ test("what a client sends beside the body stays here", async (t) => {
 
 test("the body goes on byte for byte but for the model's name", async (t) => {
   const { port, upstream } = await startAll(t);
-  const body = ' {"a":{"model":"x"},"b":["model"], "seed":12345678901234567890, "m\\u006fdel" : "test/small" , "z":"\\"model\\":\\"q\\"","é":1.0}';
+  const body =
+    ' {"a":{"model":"x"},"b":["model"], "seed":12345678901234567890, "m\\u006fdel" : "test/small" , "z":"\\"model\\":\\"q\\"","é":1.0}';
   const got = await ask(port, "", { body });
   assert.equal(got.status, 200);
   assert.equal(upstream.seen[0]?.body, body.replace("test/small", "small"));
@@ -128,7 +144,10 @@ test("a rotated key is used by the next request, and none fails", async (t) => {
   await ask(port, "small");
   assert.equal(upstream.seen.at(-1)?.headers.authorization, "Bearer sk-second-key-456789");
   const leases = await secrets.listLeases();
-  assert.deepEqual(leases.map((lease) => lease.version), [2]);
+  assert.deepEqual(
+    leases.map((lease) => lease.version),
+    [2],
+  );
 });
 
 test("a revoked lease cuts its streams; the next request takes another", async (t) => {
@@ -172,7 +191,12 @@ test("limits of a principal have names and do not touch the others", async (t) =
 test("a client that goes away cancels the provider's work", async (t) => {
   const { port, upstream, recorder } = await startAll(t);
   const body = JSON.stringify({ model: "slow-stream" });
-  const req = http.request({ port, path: "/v1/chat/completions", method: "POST", headers: { authorization: `Bearer ${TOKEN}` } });
+  const req = http.request({
+    port,
+    path: "/v1/chat/completions",
+    method: "POST",
+    headers: { authorization: `Bearer ${TOKEN}` },
+  });
   req.on("error", () => undefined);
   req.on("response", (res) => res.once("data", () => req.destroy()));
   req.end(body);

@@ -17,11 +17,11 @@ test("an echoed key is masked in body, headers and streams", async (t) => {
   const { port, log, recorder, gateway } = await startAll(t, { limits });
   const body = await ask(port, "echo-body");
   assert.equal(body.status, 200);
-  assert.equal(JSON.parse(body.body).again, "Bearer ***");
+  assert.match(JSON.parse(body.body).again, /^Bearer \*{3,}$/);
   assert.equal(Number(body.headers["content-length"]), body.body.length);
   const headers = await ask(port, "echo-headers");
-  assert.equal(headers.headers["x-echo"], "Bearer ***");
-  assert.equal(headers.headers["x-many"], "Bearer ***, fine");
+  assert.match(String(headers.headers["x-echo"]), /^Bearer \*{3,}$/);
+  assert.match(String(headers.headers["x-many"]), /^Bearer \*{3,}, fine$/);
   assert.equal(headers.headers["set-cookie"], undefined);
   const stream = await ask(port, "echo-stream");
   assert.match(stream.body, /xBearer \*\*\*y/);
@@ -29,13 +29,15 @@ test("an echoed key is masked in body, headers and streams", async (t) => {
   const head = await ask(port, "split-head");
   assert.ok([200, 502].includes(head.status));
   const error = await ask(port, "echo-error");
-  assert.equal(JSON.parse(error.body).error.message, "bad key Bearer ***");
+  assert.match(JSON.parse(error.body).error.message, /^bad key Bearer \*{3,}$/);
   for (const got of [body, headers, stream, head, error]) assert.ok(!leaks(got.raw), got.raw);
   await settled();
   assert.ok(!leaks(log.lines.join("\n")));
   assert.ok(!leaks(JSON.stringify(recorder.events)));
   assert.ok(!leaks(JSON.stringify(gateway.counters())));
-  assert.ok(gateway.counters().some((counter) => counter.name === "modelkeep_gateway_scrubbed_total"));
+  for (const name of ["echoed", "scrubbed"]) {
+    assert.ok(gateway.counters().some((counter) => counter.name === `modelkeep_gateway_${name}_total`));
+  }
 });
 
 test("every way to fail has its own code, and none shows the key", async (t) => {
@@ -114,7 +116,9 @@ test("a body that never ends its way is refused in time", async (t) => {
   socket.on("data", (chunk) => {
     answer += chunk;
   });
-  socket.write("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer mk_token_0123456789\r\ncontent-length: 100\r\n\r\n{");
+  socket.write(
+    "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer mk_token_0123456789\r\ncontent-length: 100\r\n\r\n{",
+  );
   await new Promise((resolve) => socket.on("close", resolve));
   assert.match(answer, /^HTTP\/1.1 408[\s\S]*request_timeout/);
 });
@@ -133,6 +137,8 @@ test("a second provider never gets the first one's key", async (t) => {
   await providers.set({ name: "other", kind: "openai", baseUrl, secret: "other-key", models: ["small"] }, { by });
   const asked = Array.from({ length: 200 }, (_, i) => ask(port, i % 2 ? "other/small" : "test/small"));
   assert.ok((await Promise.all(asked)).every((got) => got.status === 200));
-  assert.ok(other.seen.length === 100 && other.seen.every((s) => s.headers.authorization === "Bearer sk-other-provider-key"));
+  assert.ok(
+    other.seen.length === 100 && other.seen.every((s) => s.headers.authorization === "Bearer sk-other-provider-key"),
+  );
   assert.ok(upstream.seen.length === 100 && upstream.seen.every((s) => s.headers.authorization === `Bearer ${CANARY}`));
 });

@@ -51,7 +51,12 @@ function scan(pid: number, key: string): { hits: Hit[]; bytes: number } {
       for (const [form, needle] of formsOf(key)) {
         for (let i = block.indexOf(needle); i >= 0 && i + needle.length <= read; i = block.indexOf(needle, i + 1)) {
           if (i >= 4 * 1024 * 1024) break;
-          hits.push({ form, region: entry.split("\n")[0] ?? "", locked: / lo\b/.test(flags), dumped: !/ dd\b/.test(flags) });
+          hits.push({
+            form,
+            region: entry.split("\n")[0] ?? "",
+            locked: / lo\b/.test(flags),
+            dumped: !/ dd\b/.test(flags),
+          });
         }
       }
     }
@@ -64,7 +69,9 @@ function makeCertificate(folder: string): { key: Buffer; cert: Buffer } | undefi
   try {
     const args = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
     const files = ["-keyout", join(folder, "tls.key"), "-out", join(folder, "tls.crt")];
-    execFileSync("openssl", [...args, ...files, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], { stdio: "ignore" });
+    execFileSync("openssl", [...args, ...files, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], {
+      stdio: "ignore",
+    });
     return { key: fs.readFileSync(join(folder, "tls.key")), cert: fs.readFileSync(join(folder, "tls.crt")) };
   } catch {
     return undefined;
@@ -82,7 +89,8 @@ function talkTo(child: ChildProcess) {
   child.on("exit", (code) => {
     for (const who of waiting.values()) who.reject(new Error(`the child ended with ${code}`));
   });
-  const heard = <T>(id: number) => new Promise<T>((resolve, reject) => waiting.set(id, { resolve: resolve as never, reject }));
+  const heard = <T>(id: number) =>
+    new Promise<T>((resolve, reject) => waiting.set(id, { resolve: resolve as never, reject }));
   return {
     ready: heard<TransportKey>(0),
     send<T>(message: Record<string, unknown>): Promise<T> {
@@ -105,7 +113,8 @@ function canRead(pid: number): boolean {
 }
 
 async function attack(t: TestContext, tls: boolean): Promise<void> {
-  if (process.platform !== "linux" || !canRead(process.pid)) return t.skip("needs Linux and the right to read /proc/PID/mem: run as root");
+  if (process.platform !== "linux" || !canRead(process.pid))
+    return t.skip("needs Linux and the right to read /proc/PID/mem: run as root");
   const folder = fs.mkdtempSync(join(tmpdir(), "modelkeep-memory-"));
   t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
   const certificate = tls ? makeCertificate(folder) : undefined;
@@ -125,10 +134,17 @@ async function attack(t: TestContext, tls: boolean): Promise<void> {
   const key = `sk-canary-${randomBytes(24).toString("hex")}`;
   const sealed = await sealValue(Buffer.from(key), await ready, { direction: "put", name: "openai-key" });
   const baseUrl = certificate ? `https://localhost:${upstreamPort}/v1` : `http://127.0.0.1:${upstreamPort}/v1`;
-  const { port } = await send<{ port: number }>({ do: "start", baseUrl, sealed, ...(certificate ? { ca: String(certificate.cert) } : {}) });
+  const { port } = await send<{ port: number }>({
+    do: "start",
+    baseUrl,
+    sealed,
+    ...(certificate ? { ca: String(certificate.cert) } : {}),
+  });
   const look = () => scan(child.pid ?? 0, key);
   const say = (when: string, { hits, bytes }: ReturnType<typeof scan>) =>
-    t.diagnostic(`${when}: ${hits.filter((hit) => hit.form === "whole").length} whole, ${hits.length} in any form, ${bytes >> 20} MiB read`);
+    t.diagnostic(
+      `${when}: ${hits.filter((hit) => hit.form === "whole").length} whole, ${hits.length} in any form, ${bytes >> 20} MiB read`,
+    );
 
   const put = look();
   say("after put", put);
@@ -139,13 +155,18 @@ async function attack(t: TestContext, tls: boolean): Promise<void> {
     const answers = await Promise.all(models.map((model) => ask(port, model)));
     assert.ok(answers.every((got) => !got.raw.includes(key.slice(10, 30))));
   }
-  assert.ok(upstream.seen.length >= 250 && upstream.seen.every((seen) => seen.headers.authorization === `Bearer ${key}`));
+  assert.ok(
+    upstream.seen.length >= 250 && upstream.seen.every((seen) => seen.headers.authorization === `Bearer ${key}`),
+  );
   const open = ask(port, "slow-stream");
   await new Promise((resolve) => setTimeout(resolve, 300));
   const during = look();
   say("while checked out, 250 requests, one stream open", during);
   assert.ok(during.hits.filter((hit) => hit.form === "whole").length <= 1, JSON.stringify(during.hits));
-  assert.ok(during.hits.every((hit) => hit.locked && !hit.dumped), JSON.stringify(during.hits));
+  assert.ok(
+    during.hits.every((hit) => hit.locked && !hit.dumped),
+    JSON.stringify(during.hits),
+  );
   const snapshot = await send<{ path: string }>({ do: "snapshot", name: "held.heapsnapshot" });
   assert.ok(!fs.readFileSync(snapshot.path).includes(key.slice(10, 30)));
   await open;
@@ -156,8 +177,10 @@ async function attack(t: TestContext, tls: boolean): Promise<void> {
   assert.deepEqual(after.hits, []);
   const said = await send<{ text: string }>({ do: "said" });
   assert.ok(said.text.length > 10_000 && !said.text.includes(key.slice(10, 30)));
-  for (const name of ["environ", "cmdline"]) assert.ok(!fs.readFileSync(`/proc/${child.pid}/${name}`).includes(key.slice(10, 30)));
-  for (const name of fs.readdirSync(folder)) assert.ok(!fs.readFileSync(join(folder, name)).includes(key.slice(10, 30)), name);
+  for (const name of ["environ", "cmdline"])
+    assert.ok(!fs.readFileSync(`/proc/${child.pid}/${name}`).includes(key.slice(10, 30)));
+  for (const name of fs.readdirSync(folder))
+    assert.ok(!fs.readFileSync(join(folder, name)).includes(key.slice(10, 30)), name);
 
   // The search itself must be able to find: the same key as an ordinary string.
   await send({ do: "hold", hex: Buffer.from(key).toString("hex") });
@@ -168,5 +191,7 @@ async function attack(t: TestContext, tls: boolean): Promise<void> {
   assert.ok(fs.readFileSync(seen.path).includes(key.slice(10, 30)));
 }
 
-test("a provider key over http is found in no memory but its locked page", { timeout: 120_000 }, (t) => attack(t, false));
+test("a provider key over http is found in no memory but its locked page", { timeout: 120_000 }, (t) =>
+  attack(t, false),
+);
 test("a provider key over TLS is found in no memory but its locked page", { timeout: 120_000 }, (t) => attack(t, true));

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { silentLog } from "../../src/base/index.ts";
 import { addressAllowed, checkBaseUrl } from "../../src/gateway/address-guard.ts";
+import { createProviderService } from "../../src/gateway/index.ts";
 import { modelOf, replaceModel } from "../../src/gateway/request-body.ts";
 import { ReplyScrubber } from "../../src/gateway/scrub.ts";
 import { readUsage, UsageMeter } from "../../src/gateway/usage.ts";
-import { createProviderService } from "../../src/gateway/index.ts";
 import { GuardedBytes, systemClock } from "../../src/host/index.ts";
-import { silentLog } from "../../src/base/index.ts";
 import { KeptEvents, MemoryStore } from "../secrets/support.ts";
 
 const seconds = Number(process.env["MODELKEEP_FUZZ_SECONDS"] ?? 0);
@@ -25,7 +25,9 @@ function scrub(key: string, chunks: readonly string[]): { text: string; pieces: 
 
 test("scrubbing gives the same text however the reply is cut", () => {
   // Few letters, so that beginnings of the key, overlaps and repeats are common.
-  const text = fc.array(fc.constantFrom("aabaabaa", "a", "b", "aab", "aabaab", "x", "\n\n")).map((parts) => parts.join(""));
+  const text = fc
+    .array(fc.constantFrom("aabaabaa", "a", "b", "aab", "aabaab", "x", "\n\n"))
+    .map((parts) => parts.join(""));
   const cuts = fc.array(fc.nat(80), { maxLength: 12 });
   fc.assert(
     fc.property(text, cuts, (whole, at) => {
@@ -52,25 +54,62 @@ test("a frame without the key's beginning is not held back and not copied", () =
 
 test("addresses: link-local, metadata and the many ways to write them are refused", () => {
   const bad = [
-    "169.254.169.254", "169.254.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1", "100.100.100.200", "168.63.129.16",
-    "fe80::1", "fe80::1%eth0", "::", "::ffff:169.254.169.254", "::ffff:a9fe:a9fe", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1",
-    "fd00:ec2::254", "ff02::1", "", "localhost",
+    "169.254.169.254",
+    "169.254.0.1",
+    "0.0.0.0",
+    "255.255.255.255",
+    "224.0.0.1",
+    "100.100.100.200",
+    "168.63.129.16",
+    "fe80::1",
+    "fe80::1%eth0",
+    "::",
+    "::ffff:169.254.169.254",
+    "::ffff:a9fe:a9fe",
+    "64:ff9b::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",
+    "fd00:ec2::254",
+    "ff02::1",
+    "",
+    "localhost",
   ];
   for (const address of bad) assert.equal(addressAllowed(address, "anywhere"), false, address);
-  for (const address of ["8.8.8.8", "10.1.2.3", "127.0.0.1", "2001:4860::1"]) assert.ok(addressAllowed(address, "anywhere"));
-  for (const address of ["10.1.2.3", "8.8.8.8", "::ffff:10.0.0.1"]) assert.equal(addressAllowed(address, "loopback"), false);
+  for (const address of ["8.8.8.8", "10.1.2.3", "127.0.0.1", "2001:4860::1"])
+    assert.ok(addressAllowed(address, "anywhere"));
+  for (const address of ["10.1.2.3", "8.8.8.8", "::ffff:10.0.0.1"])
+    assert.equal(addressAllowed(address, "loopback"), false);
   assert.ok(addressAllowed("127.8.8.8", "loopback") && addressAllowed("::1", "loopback"));
 });
 
 test("base URLs: what is refused, also in disguise", () => {
   const refused = [
-    "http://api.openai.com/v1", "http://10.0.0.1/", "ftp://x/", "file:///etc/passwd", "https://u:p@api.openai.com/", "https://x/?a=1",
-    "https://x/#a", "https://169.254.169.254/", "https://0xa9fea9fe/", "https://2852039166/", "https://0251.0376.0251.0376/",
-    "https://[::ffff:169.254.169.254]/", "https://metadata.google.internal/", "https://METADATA.google.internal./", "http://localhost.evil.com/",
-    "http://127.0.0.1.nip.io/", "not a url", `https://x/${"a".repeat(600)}`,
+    "http://api.openai.com/v1",
+    "http://10.0.0.1/",
+    "ftp://x/",
+    "file:///etc/passwd",
+    "https://u:p@api.openai.com/",
+    "https://x/?a=1",
+    "https://x/#a",
+    "https://169.254.169.254/",
+    "https://0xa9fea9fe/",
+    "https://2852039166/",
+    "https://0251.0376.0251.0376/",
+    "https://[::ffff:169.254.169.254]/",
+    "https://metadata.google.internal/",
+    "https://METADATA.google.internal./",
+    "http://localhost.evil.com/",
+    "http://127.0.0.1.nip.io/",
+    "not a url",
+    `https://x/${"a".repeat(600)}`,
   ];
   for (const url of refused) assert.throws(() => checkBaseUrl(url), { code: "PROVIDER_URL_REFUSED" }, url);
-  for (const url of ["https://api.openai.com/v1", "http://127.0.0.1:8000/v1", "http://[::1]:80/", "http://localhost:1/", "https://10.0.0.1/v1"]) {
+  for (const url of [
+    "https://api.openai.com/v1",
+    "http://127.0.0.1:8000/v1",
+    "http://[::1]:80/",
+    "http://localhost:1/",
+    "https://10.0.0.1/v1",
+  ]) {
     checkBaseUrl(url);
   }
 });
@@ -78,37 +117,70 @@ test("base URLs: what is refused, also in disguise", () => {
 test("a provider whose name resolves to a refused address is not kept", async () => {
   const store = new MemoryStore();
   const providers = await createProviderService({
-    store, clock: systemClock, recorder: new KeptEvents(), log: silentLog,
-    lookup: (_host, _options, done) => done(null, [{ address: "8.8.8.8", family: 4 }, { address: "169.254.169.254", family: 4 }]),
+    store,
+    clock: systemClock,
+    recorder: new KeptEvents(),
+    log: silentLog,
+    lookup: (_host, _options, done) =>
+      done(null, [
+        { address: "8.8.8.8", family: 4 },
+        { address: "169.254.169.254", family: 4 },
+      ]),
   });
-  const input = { name: "p", kind: "openai", baseUrl: "https://rebind.example/v1", secret: "k", models: ["m"] } as const;
+  const input = {
+    name: "p",
+    kind: "openai",
+    baseUrl: "https://rebind.example/v1",
+    secret: "k",
+    models: ["m"],
+  } as const;
   await assert.rejects(providers.set(input, { by: { type: "Admin", id: "a" } }), { code: "PROVIDER_URL_REFUSED" });
   assert.equal(providers.list().length, 0);
-  for (const wrong of [{ name: "A B" }, { name: "a/b" }, { models: [] }, { models: ["a b"] }, { secret: "" }, { kind: "x" as "openai" }]) {
-    await assert.rejects(providers.set({ ...input, ...wrong }, { by: { type: "Admin", id: "a" } }), { code: "PROVIDER_INVALID" });
+  for (const wrong of [
+    { name: "A B" },
+    { name: "a/b" },
+    { models: [] },
+    { models: ["a b"] },
+    { secret: "" },
+    { kind: "x" as "openai" },
+  ]) {
+    await assert.rejects(providers.set({ ...input, ...wrong }, { by: { type: "Admin", id: "a" } }), {
+      code: "PROVIDER_INVALID",
+    });
   }
 });
 
 test("replacing the model changes nothing else, whatever the JSON", () => {
   const limits = { requestBytes: 1e6 };
   fc.assert(
-    fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.string({ minLength: 1, maxLength: 50 }), fc.boolean(), (rest, model, first) => {
-      const { model: _, ["__proto__"]: __, ...others } = rest;
-      const value = first ? { model, ...others } : { ...others, model };
-      const text = JSON.stringify(value, null, first ? 2 : 0);
-      if (/"__proto__"/.test(text)) return;
-      const body = Buffer.from(text);
-      assert.equal(modelOf(body, limits), model);
-      const replaced = JSON.parse(replaceModel(body, "other").toString());
-      assert.deepEqual(replaced, { ...JSON.parse(text), model: "other" });
-    }),
+    fc.property(
+      fc.dictionary(fc.string(), fc.jsonValue()),
+      fc.string({ minLength: 1, maxLength: 50 }),
+      fc.boolean(),
+      (rest, model, first) => {
+        const { model: _, ["__proto__"]: __, ...others } = rest;
+        const value = first ? { model, ...others } : { ...others, model };
+        const text = JSON.stringify(value, null, first ? 2 : 0);
+        if (/"__proto__"/.test(text)) return;
+        const body = Buffer.from(text);
+        assert.equal(modelOf(body, limits), model);
+        const replaced = JSON.parse(replaceModel(body, "other").toString());
+        assert.deepEqual(replaced, { ...JSON.parse(text), model: "other" });
+      },
+    ),
     runs,
   );
 });
 
 test("usage is read from the end of a reply, and not from a model's words", () => {
-  assert.deepEqual(readUsage('{"usage":{"prompt_tokens":1,"completion_tokens":2}}'), { promptTokens: 1, completionTokens: 2 });
-  assert.deepEqual(readUsage('{"usage": {"input_tokens": 5, "output_tokens": 6}}'), { promptTokens: 5, completionTokens: 6 });
+  assert.deepEqual(readUsage('{"usage":{"prompt_tokens":1,"completion_tokens":2}}'), {
+    promptTokens: 1,
+    completionTokens: 2,
+  });
+  assert.deepEqual(readUsage('{"usage": {"input_tokens": 5, "output_tokens": 6}}'), {
+    promptTokens: 5,
+    completionTokens: 6,
+  });
   assert.equal(readUsage('{"content":"\\"usage\\":{\\"prompt_tokens\\":999}"}'), undefined);
   assert.equal(readUsage('{"usage":null}'), undefined);
   const meter = new UsageMeter();

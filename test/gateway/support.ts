@@ -4,7 +4,12 @@ import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import type { Authorizer, Caller, Log, LogFields } from "../../src/base/index.ts";
 import { ModelkeepError, utf8 } from "../../src/base/index.ts";
-import { createGateway, createProviderService, type GatewayLimits, type GatewayOptions } from "../../src/gateway/index.ts";
+import {
+  createGateway,
+  createProviderService,
+  type GatewayLimits,
+  type GatewayOptions,
+} from "../../src/gateway/index.ts";
 import { systemClock, systemRandom } from "../../src/host/index.ts";
 import { createSecretService } from "../../src/secrets/index.ts";
 import { KeptEvents, MemoryShared, MemoryStore } from "../secrets/support.ts";
@@ -28,7 +33,13 @@ type Answer = (req: http.IncomingMessage, res: http.ServerResponse, body: string
 const usage = { prompt_tokens: 9, completion_tokens: 3, total_tokens: 12 };
 
 export function chunkOf(text: string): string {
-  const delta = { id: "c1", object: "chat.completion.chunk", created: 1, model: "small", choices: [{ index: 0, delta: { content: text }, finish_reason: null }] };
+  const delta = {
+    id: "c1",
+    object: "chat.completion.chunk",
+    created: 1,
+    model: "small",
+    choices: [{ index: 0, delta: { content: text }, finish_reason: null }],
+  };
   return `data: ${JSON.stringify(delta)}\n\n`;
 }
 
@@ -41,7 +52,9 @@ async function stream(res: http.ServerResponse, frames: readonly string[], pause
     res.write(frame);
     await wait(pauseMilliseconds);
   }
-  res.end(`data: ${JSON.stringify({ id: "c1", object: "chat.completion.chunk", choices: [], usage })}\n\ndata: [DONE]\n\n`);
+  res.end(
+    `data: ${JSON.stringify({ id: "c1", object: "chat.completion.chunk", choices: [], usage })}\n\ndata: [DONE]\n\n`,
+  );
 }
 
 /** The behaviour is chosen by the model's name. */
@@ -49,10 +62,24 @@ const behaviours: Record<string, Answer> = {
   small(_req, res) {
     const message = { role: "assistant", content: "hello" };
     res.setHeader("content-type", "application/json");
-    res.end(JSON.stringify({ id: "c1", object: "chat.completion", created: 1, model: "small", choices: [{ index: 0, message, finish_reason: "stop" }], usage }));
+    res.end(
+      JSON.stringify({
+        id: "c1",
+        object: "chat.completion",
+        created: 1,
+        model: "small",
+        choices: [{ index: 0, message, finish_reason: "stop" }],
+        usage,
+      }),
+    );
   },
   stream: (_req, res) => void stream(res, ["a", "b", "c", "d"].map(chunkOf), 30),
-  "slow-stream": (_req, res) => void stream(res, Array.from({ length: 100 }, (_, i) => chunkOf(String(i))), 20),
+  "slow-stream": (_req, res) =>
+    void stream(
+      res,
+      Array.from({ length: 100 }, (_, i) => chunkOf(String(i))),
+      20,
+    ),
   "echo-body"(req, res) {
     res.setHeader("content-type", "application/json");
     res.end(JSON.stringify({ got: req.headers, again: req.headers.authorization }));
@@ -104,7 +131,9 @@ const behaviours: Record<string, Answer> = {
     res.socket?.end(`HTTP/1.1 200 OK\r\nx-huge: ${"a".repeat(64 * 1024)}\r\ncontent-length: 0\r\n\r\n`);
   },
   "split-head"(req, res) {
-    res.socket?.end(`HTTP/1.1 200 OK\r\nx-a: ${req.headers.authorization}\r\n${req.headers.authorization}: 1\r\ncontent-length: 2\r\n\r\n{}`);
+    res.socket?.end(
+      `HTTP/1.1 200 OK\r\nx-a: ${req.headers.authorization}\r\n${req.headers.authorization}: 1\r\ncontent-length: 2\r\n\r\n{}`,
+    );
   },
   silent() {},
   stall(_req, res) {
@@ -173,12 +202,19 @@ export function allowAllBut(denied: string): Authorizer & { asked: number } {
 }
 
 export function callerOf(id: string): Caller {
-  return { principal: { type: "Workload", id }, groups: ["users"], tokenId: `jti-${id}`, expiresAt: 2e12, keyThumbprint: "t" };
+  return {
+    principal: { type: "Workload", id },
+    groups: ["users"],
+    tokenId: `jti-${id}`,
+    expiresAt: 2e12,
+    keyThumbprint: "t",
+  };
 }
 
 export async function authenticateTest({ authorization }: { authorization: string | undefined }): Promise<Caller> {
   const [scheme, token] = (authorization ?? "").split(" ");
-  if ((scheme === "Bearer" || scheme === "DPoP") && token?.startsWith(TOKEN)) return callerOf(token.slice(TOKEN.length) || "w");
+  if ((scheme === "Bearer" || scheme === "DPoP") && token?.startsWith(TOKEN))
+    return callerOf(token.slice(TOKEN.length) || "w");
   throw new ModelkeepError("TOKEN_INVALID", { status: 401, exit: 3, title: `token ${authorization} is expired` });
 }
 
@@ -220,7 +256,21 @@ export async function startAll(
     upstream.server.close();
   };
   t?.after(close);
-  return { shared, store, recorder, log, upstream, upstreamPort, secrets, providers, policy, gateway, server, port, close };
+  return {
+    shared,
+    store,
+    recorder,
+    log,
+    upstream,
+    upstreamPort,
+    secrets,
+    providers,
+    policy,
+    gateway,
+    server,
+    port,
+    close,
+  };
 }
 
 export interface Got {
@@ -236,7 +286,14 @@ export interface Got {
 export function ask(
   port: number,
   model: unknown,
-  options: { path?: string; method?: string; token?: string | null; headers?: Record<string, string>; body?: string; agent?: http.Agent } = {},
+  options: {
+    path?: string;
+    method?: string;
+    token?: string | null;
+    headers?: Record<string, string>;
+    body?: string;
+    agent?: http.Agent;
+  } = {},
 ): Promise<Got> {
   const token = options.token === undefined ? TOKEN : options.token;
   const body = options.body ?? JSON.stringify({ model, messages: [] });
@@ -248,7 +305,11 @@ export function ask(
       method,
       path: options.path ?? "/v1/chat/completions",
       ...(options.agent ? { agent: options.agent } : {}),
-      headers: { "content-type": "application/json", ...(token === null ? {} : { authorization: `Bearer ${token}` }), ...options.headers },
+      headers: {
+        "content-type": "application/json",
+        ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+        ...options.headers,
+      },
     });
     req.on("error", reject);
     req.on("response", (res) => {
