@@ -26,7 +26,10 @@ export interface RecordTransaction {
   /** True when there was something to delete. */
   delete(table: string, id: string): Promise<boolean>;
   /** In order of id (UTF-8 bytes); `limit` at most STORE_LIMITS.pageRecords. */
-  list(table: string, options?: { readonly prefix?: string; readonly after?: string; readonly limit?: number }): Promise<RecordPage>;
+  list(
+    table: string,
+    options?: { readonly prefix?: string; readonly after?: string; readonly limit?: number },
+  ): Promise<RecordPage>;
 }
 
 export interface RecordStore extends RecordTransaction {

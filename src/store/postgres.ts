@@ -1,0 +1,230 @@
+/** The shared engine: PostgreSQL, serialisable transactions, LISTEN/NOTIFY between replicas. */
+import pg from "pg";
+import type { Clock, Log } from "../base/index.ts";
+import { systemErrorCode } from "../host/index.ts";
+import { type Engine, type EngineTransaction, type Row, SCHEMA_VERSION } from "./engine.ts";
+import { storeError } from "./errors.ts";
+import { STORE_LIMITS } from "./limits.ts";
+
+const MIGRATIONS: readonly string[] = [
+  `CREATE TABLE records (
+     tbl text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, version bigint NOT NULL, value bytea NOT NULL,
+     PRIMARY KEY (tbl, id)
+   )`,
+];
+
+/** An arbitrary number that servers lock while they migrate. */
+const MIGRATION_LOCK = 7_264_001;
+const CHANNEL_PREFIX = "modelkeep_";
+/** Pauses between tries to listen again after the connection was lost, in milliseconds. */
+const RELISTEN_MS = [50, 100, 200, 500, 1_000] as const;
+/** serialization_failure and deadlock_detected. */
+const RETRY_CODES = new Set(["40001", "40P01"]);
+
+export interface PostgresPorts {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export async function openPostgresEngine(url: string, ports: PostgresPorts): Promise<Engine> {
+  const settings = {
+    connectionString: url,
+    connectionTimeoutMillis: STORE_LIMITS.connectTimeoutMs,
+    statement_timeout: STORE_LIMITS.statementTimeoutMs,
+    keepAlive: true,
+  };
+  const pool = new pg.Pool({ ...settings, max: STORE_LIMITS.connections });
+  pool.on("error", (error) => ports.log.warn("a connection to PostgreSQL was lost", { code: systemErrorCode(error) }));
+  try {
+    await migrate(pool);
+  } catch (error) {
+    await pool.end();
+    throw postgresError(error);
+  }
+  return new PostgresEngine(pool, settings, ports);
+}
+
+async function migrate(pool: pg.Pool): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query("BEGIN");
+    await client.query("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK]);
+    await client.query("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)");
+    const { rows } = await client.query<{ version: number }>("SELECT max(version) AS version FROM schema_version");
+    const version = rows[0]?.version ?? 0;
+    if (version > SCHEMA_VERSION)
+      throw storeError("STORE_TOO_NEW", { detail: `schema ${version}, this version knows ${SCHEMA_VERSION}` });
+    for (let next = version; next < SCHEMA_VERSION; next++) {
+      await client.query(MIGRATIONS[next] ?? "");
+      await client.query("INSERT INTO schema_version (version) VALUES ($1)", [next + 1]);
+    }
+    await client.query("COMMIT");
+  } catch (error) {
+    await client.query("ROLLBACK").catch(() => undefined);
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
+class PostgresEngine implements Engine {
+  readonly #pool: pg.Pool;
+  readonly #settings: pg.ClientConfig;
+  readonly #ports: PostgresPorts;
+  readonly #listeners = new Map<string, Set<{ onMessage: (message: string) => void; onGap: () => void }>>();
+  readonly reader: EngineTransaction;
+  #listening: pg.Client | undefined;
+  #closed = false;
+
+  constructor(pool: pg.Pool, settings: pg.ClientConfig, ports: PostgresPorts) {
+    this.#pool = pool;
+    this.#settings = settings;
+    this.#ports = ports;
+    this.reader = rowsOf(pool);
+  }
+
+  async transaction<T>(work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#attempt(work);
+      } catch (error) {
+        if (!RETRY_CODES.has(sqlState(error)) || attempt >= STORE_LIMITS.transactionTries) throw postgresError(error);
+        await new Promise((resolve) => setTimeout(resolve, attempt * 2));
+      }
+    }
+  }
+
+  async #attempt<T>(work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
+    const client = await this.#pool.connect();
+    let broken: Error | undefined;
+    try {
+      await client.query("BEGIN ISOLATION LEVEL SERIALIZABLE");
+      const result = await work(rowsOf(client));
+      await client.query("COMMIT");
+      return result;
+    } catch (error) {
+      await client.query("ROLLBACK").catch((rollback: Error) => {
+        broken = rollback;
+      });
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  async notify(channel: string, message: string): Promise<void> {
+    await this.#pool.query("SELECT pg_notify($1, $2)", [CHANNEL_PREFIX + channel, message]).catch((error: unknown) => {
+      throw postgresError(error);
+    });
+  }
+
+  async subscribe(channel: string, onMessage: (message: string) => void, onGap: () => void): Promise<() => void> {
+    const listeners = this.#listeners.get(channel) ?? new Set();
+    this.#listeners.set(channel, listeners);
+    const listener = { onMessage, onGap };
+    listeners.add(listener);
+    if (!this.#listening) await this.#listen();
+    else await this.#listening.query(`LISTEN ${pg.escapeIdentifier(CHANNEL_PREFIX + channel)}`);
+    return () => void listeners.delete(listener);
+  }
+
+  async #listen(): Promise<void> {
+    const client = new pg.Client(this.#settings);
+    client.on("notification", ({ channel, payload }) => {
+      for (const { onMessage } of this.#listeners.get(channel.slice(CHANNEL_PREFIX.length)) ?? [])
+        onMessage(payload ?? "");
+    });
+    client.on("error", () => client.emit("end"));
+    client.once("end", () => {
+      if (this.#listening === client) void this.#listenAgain();
+    });
+    await client.connect();
+    this.#listening = client;
+    for (const channel of this.#listeners.keys())
+      await client.query(`LISTEN ${pg.escapeIdentifier(CHANNEL_PREFIX + channel)}`);
+  }
+
+  /** What was said while nobody listened is lost: everyone is told at once, and again when messages come again. */
+  async #listenAgain(): Promise<void> {
+    this.#listening = undefined;
+    this.#tellGap();
+    for (let attempt = 0; !this.#closed; attempt++) {
+      await new Promise((resolve) => setTimeout(resolve, RELISTEN_MS[Math.min(attempt, RELISTEN_MS.length - 1)]));
+      try {
+        await this.#listen();
+        return this.#tellGap();
+      } catch (error) {
+        this.#ports.log.warn("cannot listen to PostgreSQL", { code: systemErrorCode(error) });
+      }
+    }
+  }
+
+  #tellGap(): void {
+    for (const listeners of this.#listeners.values()) for (const { onGap } of listeners) onGap();
+  }
+
+  async ping(): Promise<void> {
+    await this.#pool.query("SELECT 1").catch((error: unknown) => {
+      throw postgresError(error);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const listening = this.#listening;
+    this.#listening = undefined;
+    await listening?.end().catch(() => undefined);
+    await this.#pool.end();
+  }
+}
+
+type Queryable = Pick<pg.PoolClient, "query">;
+
+function rowsOf(client: Queryable): EngineTransaction {
+  const query = async (text: string, values: unknown[]) => {
+    try {
+      return await client.query<{ id: string; version: string; value: Buffer }>(text, values);
+    } catch (error) {
+      throw RETRY_CODES.has(sqlState(error)) ? error : postgresError(error);
+    }
+  };
+  return {
+    get: async (table, id) =>
+      toRow((await query("SELECT id, version, value FROM records WHERE tbl = $1 AND id = $2", [table, id])).rows[0]),
+    async put(table, row) {
+      await query(
+        "INSERT INTO records (tbl, id, version, value) VALUES ($1, $2, $3, $4) ON CONFLICT (tbl, id) DO UPDATE SET version = excluded.version, value = excluded.value",
+        [table, row.id, row.version, Buffer.from(row.value)],
+      );
+    },
+    delete: async (table, id) =>
+      ((await query("DELETE FROM records WHERE tbl = $1 AND id = $2", [table, id])).rowCount ?? 0) > 0,
+    async list(table, prefix, after, limit) {
+      const { rows } = await query(
+        "SELECT id, version, value FROM records WHERE tbl = $1 AND id >= $2 AND id > $3 AND id < $4 ORDER BY id LIMIT $5",
+        [table, prefix, after ?? "", `${prefix}\u{10ffff}`, limit],
+      );
+      return rows.map(toRow).filter((row) => row !== undefined);
+    },
+  };
+}
+
+function toRow(row: { id: string; version: string; value: Buffer } | undefined): Row | undefined {
+  if (!row) return undefined;
+  return { id: row.id, version: Number(row.version), value: new Uint8Array(row.value) };
+}
+
+function sqlState(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
+function postgresError(error: unknown): unknown {
+  const state = sqlState(error);
+  if (error instanceof Error && error.name === "ModelkeepError") return error;
+  if (state === "53100") return storeError("STORE_FULL", { cause: error });
+  if (state !== "" || error instanceof pg.DatabaseError)
+    return storeError("STORE_UNREACHABLE", { detail: `PostgreSQL ${state}`, cause: error });
+  return error instanceof Error && /timeout|terminat|ended|closed/i.test(error.message)
+    ? storeError("STORE_UNREACHABLE", { cause: error })
+    : error;
+}

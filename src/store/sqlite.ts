@@ -1,0 +1,128 @@
+/** The embedded engine: one SQLite file, written through its log and synced at every commit. */
+import { dirname } from "node:path";
+import { files, openSqlite, type SqliteDatabase, systemErrorCode } from "../host/index.ts";
+import { type Engine, type EngineTransaction, type Row, SCHEMA_VERSION } from "./engine.ts";
+import { storeError } from "./errors.ts";
+
+const MIGRATIONS: readonly string[] = [
+  `CREATE TABLE records (
+     tbl TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, id)
+   ) STRICT, WITHOUT ROWID`,
+];
+
+const PRAGMAS = [
+  "PRAGMA journal_mode = WAL",
+  "PRAGMA synchronous = FULL",
+  "PRAGMA busy_timeout = 5000",
+  "PRAGMA trusted_schema = OFF",
+  "PRAGMA secure_delete = ON",
+];
+
+export async function openSqliteEngine(path: string): Promise<Engine> {
+  await files.mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  let db: SqliteDatabase;
+  try {
+    db = openSqlite(path);
+    for (const pragma of PRAGMAS) db.exec(pragma);
+    await files.chmod(path, 0o600);
+  } catch (error) {
+    throw storeError("STORE_UNREACHABLE", { detail: `${path} (${systemErrorCode(error) ?? "unknown"})`, cause: error });
+  }
+  migrate(db);
+  return new SqliteEngine(db);
+}
+
+function migrate(db: SqliteDatabase): void {
+  const version = Number(Object.values(db.prepare("PRAGMA user_version").get() ?? {})[0] ?? 0);
+  if (version > SCHEMA_VERSION)
+    throw storeError("STORE_TOO_NEW", { detail: `schema ${version}, this version knows ${SCHEMA_VERSION}` });
+  for (let next = version; next < SCHEMA_VERSION; next++) {
+    db.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[next]}; PRAGMA user_version = ${next + 1}; COMMIT`);
+  }
+}
+
+class SqliteEngine implements Engine {
+  readonly #db: SqliteDatabase;
+  readonly reader: EngineTransaction;
+  /** One writer: transactions wait for each other here. */
+  #tail: Promise<unknown> = Promise.resolve();
+  readonly #listeners = new Map<string, Set<(message: string) => void>>();
+
+  constructor(db: SqliteDatabase) {
+    this.#db = db;
+    this.reader = rowsOf(db);
+  }
+
+  transaction<T>(work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
+    const run = this.#tail.then(() => this.#run(work));
+    this.#tail = run.catch(() => undefined);
+    return run;
+  }
+
+  async #run<T>(work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
+    this.#db.exec("BEGIN IMMEDIATE");
+    try {
+      const result = await work(this.reader);
+      this.#db.exec("COMMIT");
+      return result;
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      throw sqliteError(error);
+    }
+  }
+
+  /** One process owns the file, so all replicas are here. */
+  async notify(channel: string, message: string): Promise<void> {
+    for (const listener of this.#listeners.get(channel) ?? []) listener(message);
+  }
+
+  async subscribe(channel: string, onMessage: (message: string) => void): Promise<() => void> {
+    const listeners = this.#listeners.get(channel) ?? new Set();
+    this.#listeners.set(channel, listeners);
+    listeners.add(onMessage);
+    return () => void listeners.delete(onMessage);
+  }
+
+  async ping(): Promise<void> {
+    this.#db.prepare("SELECT 1").get();
+  }
+
+  async close(): Promise<void> {
+    await this.#tail;
+    if (this.#db.isOpen) this.#db.close();
+  }
+}
+
+function rowsOf(db: SqliteDatabase): EngineTransaction {
+  const get = db.prepare("SELECT id, version, value FROM records WHERE tbl = ? AND id = ?");
+  const put = db.prepare(
+    "INSERT INTO records (tbl, id, version, value) VALUES (?, ?, ?, ?) ON CONFLICT (tbl, id) DO UPDATE SET version = excluded.version, value = excluded.value",
+  );
+  const remove = db.prepare("DELETE FROM records WHERE tbl = ? AND id = ?");
+  const list = db.prepare(
+    "SELECT id, version, value FROM records WHERE tbl = ? AND id >= ? AND id > ? AND id < ? ORDER BY id LIMIT ?",
+  );
+  return {
+    get: async (table, id) => toRow(get.get(table, id)),
+    put: async (table, row) => void put.run(table, row.id, row.version, row.value),
+    delete: async (table, id) => Number(remove.run(table, id).changes) > 0,
+    list: async (table, prefix, after, limit) =>
+      list
+        .all(table, prefix, after ?? "", `${prefix}\u{10ffff}`, limit)
+        .map(toRow)
+        .filter((row) => row !== undefined),
+  };
+}
+
+function toRow(row: Record<string, unknown> | undefined): Row | undefined {
+  if (!row) return undefined;
+  return { id: String(row.id), version: Number(row.version), value: row.value as Uint8Array };
+}
+
+/** SQLite's own codes: 13 SQLITE_FULL, 10 SQLITE_IOERR. */
+function sqliteError(error: unknown): unknown {
+  const code = error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : undefined;
+  if (code === 13 || code === 10) return storeError("STORE_FULL", { cause: error });
+  if (code !== undefined) return storeError("STORE_UNREACHABLE", { detail: `SQLite code ${code}`, cause: error });
+  return error;
+}
