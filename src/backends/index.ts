@@ -1,0 +1,5 @@
+/** Floor 3: clients of key services; today the key file. */
+export { backendError } from "./errors.ts";
+export { createKeyFile } from "./key-file.ts";
+export * from "./key-wrapper.ts";
+export { openKeyWrapper } from "./open.ts";

@@ -1,0 +1,38 @@
+/** Canonical JSON: RFC 8785. */
+import { utf8 } from "../base/index.ts";
+import { codecError } from "./errors.ts";
+
+/** Nesting of arrays and objects. */
+const MAX_DEPTH = 64;
+
+/** Bytes of the canonical form. Throws JCS_INVALID for what JSON cannot hold: undefined, NaN, functions, lone surrogates. */
+export function jcs(value: unknown): Uint8Array {
+  return utf8(serialize(value, 0));
+}
+
+function serialize(value: unknown, depth: number): string {
+  if (depth > MAX_DEPTH) throw codecError("JCS_INVALID", { detail: `nested deeper than ${MAX_DEPTH} levels` });
+  if (value === null || typeof value === "boolean") return String(value);
+  if (typeof value === "number") return numberText(value);
+  if (typeof value === "string") return stringText(value);
+  if (Array.isArray(value)) return `[${value.map((item) => serialize(item, depth + 1)).join(",")}]`;
+  if (typeof value === "object") return objectText(value as Record<string, unknown>, depth);
+  throw codecError("JCS_INVALID", { detail: `a ${typeof value}` });
+}
+
+/** ECMAScript's own number text is what section 3.2.2.3 asks for. */
+function numberText(value: number): string {
+  if (!Number.isFinite(value)) throw codecError("JCS_INVALID", { detail: String(value) });
+  return JSON.stringify(value);
+}
+
+function stringText(value: string): string {
+  if (!value.isWellFormed()) throw codecError("JCS_INVALID", { detail: "a lone surrogate" });
+  return JSON.stringify(value);
+}
+
+/** Keys in the order of their UTF-16 code units (section 3.2.3), which is how JavaScript compares strings. */
+function objectText(value: Record<string, unknown>, depth: number): string {
+  const keys = Object.keys(value).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  return `{${keys.map((key) => `${stringText(key)}:${serialize(value[key], depth + 1)}`).join(",")}}`;
+}
