@@ -1,0 +1,20 @@
+/** Limits on models and stores. */
+import { LIMITS } from "../base/index.ts";
+
+export const ARTIFACT_LIMITS = {
+  files: LIMITS.modelFiles,
+  pathBytes: LIMITS.modelPathBytes,
+  /** Folders inside each other. */
+  depth: 64,
+  blobNameBytes: 1_024,
+  /** The JSON header of a safetensors file, in bytes; the format's own limit. */
+  safetensorsHeaderBytes: 100_000_000,
+  safetensorsTensors: 100_000,
+  ggufMetadataPairs: 100_000,
+  ggufTensors: 100_000,
+  ggufStringBytes: 16 * 1024 * 1024,
+  ggufArrayItems: 10_000_000,
+  ggufHeaderBytes: 256 * 1024 * 1024,
+  /** Bytes read at once while hashing. */
+  chunkBytes: 1024 * 1024,
+} as const;
