@@ -1,0 +1,27 @@
+/** Errors of signing; "does not verify" and "could not verify" are different exit codes. */
+import { defineErrors, EXIT } from "../base/index.ts";
+
+export const signingError = defineErrors("signing", {
+  SIGNING_KEY_INVALID: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The key cannot sign models",
+    hint: "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+  },
+  PUBLIC_KEY_INVALID: { status: 400, exit: EXIT.failed, title: "The public key cannot be used" },
+  BUNDLE_INVALID: { status: 400, exit: EXIT.failed, title: "The signature file is not understood" },
+  SIGNING_METHOD_UNSUPPORTED: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "This way of signing is not supported yet",
+    hint: "this version verifies signatures made with an EC key",
+  },
+  SIGNATURE_INVALID: { status: 422, exit: EXIT.verificationFailed, title: "The signature does not verify" },
+  SIGNER_NOT_TRUSTED: {
+    status: 422,
+    exit: EXIT.verificationFailed,
+    title: "The signer is not one of the trusted ones",
+    hint: "name its public key with --public-key or --trust",
+  },
+  MODEL_NOT_AS_SIGNED: { status: 422, exit: EXIT.verificationFailed, title: "The model is not what was signed" },
+});
