@@ -1,0 +1,17 @@
+/** Floor 5: sealed models: payload, keys, and the order in which they are checked. */
+export { type KeyEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts";
+export { sealingError } from "./errors.ts";
+export { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe, type FloeParameters, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
+export { NAMES as SEALED_NAMES, SEAL_PREDICATE_TYPE, type SealedFile } from "./layout.ts";
+export { SEALING_LIMITS } from "./limits.ts";
+export { inspectSealed, readEnvelope, rewrapSealed, type SealedInfo, shredSealed } from "./manage.ts";
+export {
+  type ModelSink,
+  type OpenOptions,
+  openSealedPackage,
+  type SealedSource,
+  type VerifiedSeal,
+  verifySeal,
+  verifySealed,
+} from "./open.ts";
+export { type SealedPackage, type SealOptions, sealModel } from "./seal.ts";

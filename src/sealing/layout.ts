@@ -1,0 +1,68 @@
+/** Where the parts of a sealed model lie under its prefix, what the signed seal statement says, and how keys are derived. */
+import { hkdfSync } from "node:crypto";
+import { z } from "zod";
+import { concatBytes, uint32be, utf8 } from "../base/index.ts";
+import { jcs } from "../codec/index.ts";
+import type { GuardedBytes } from "../host/index.ts";
+import { SEALING_LIMITS } from "./limits.ts";
+
+export const SEAL_PREDICATE_TYPE = "urn:modelkeep:seal:v1";
+export const SEALED_FORMAT = "modelkeep-sealed-model-v1";
+
+export const NAMES = {
+  bundle: "model.sig",
+  seal: "seal.json",
+  envelope: "envelope.json",
+  bom: "bom.json",
+  findings: "findings.json",
+} as const;
+
+export function blobName(prefix: string, name: string): string {
+  return prefix === "" ? name : `${prefix}/${name}`;
+}
+
+export const fileName = (index: number) => `files/${index}.floe`;
+export const leavesName = (index: number) => `files/${index}.leaves`;
+export const journalName = (index: number) => `files/${index}.done`;
+
+const hex32 = z.string().regex(/^[0-9a-f]{64}$/);
+
+export const sealedFile = z.strictObject({
+  path: z.string().min(1).max(4_096),
+  bytes: z.int().nonnegative(),
+  blob: z.string().regex(/^files\/\d{1,6}\.floe$/),
+  leaves: z.string().regex(/^files\/\d{1,6}\.leaves$/),
+  /** The header tag of the FLOE message: commits to its key. */
+  header_tag: hex32,
+  /** SHA-256 over the list of the segments' SHA-256. */
+  leaves_sha256: hex32,
+  sha256: hex32,
+});
+
+export type SealedFile = z.output<typeof sealedFile>;
+
+export const sealPredicate = z.strictObject({
+  format: z.literal(SEALED_FORMAT),
+  package_id: z.string().regex(/^[0-9a-f]{32}$/),
+  payload: z.literal("FLOE-AES-256-GCM-HKDF-SHA-384"),
+  segment_bytes: z.literal(SEALING_LIMITS.segmentBytes),
+  leaf_hash: z.literal("sha256"),
+  files: z.array(sealedFile).min(1).max(SEALING_LIMITS.files),
+});
+
+export type SealPredicate = z.output<typeof sealPredicate>;
+
+export function segmentCount(bytes: number): number {
+  return Math.max(1, Math.ceil(bytes / SEALING_LIMITS.segmentBytes));
+}
+
+/** Key of one file: HKDF-SHA-256 of the package key over package id and path. The caller wipes it. */
+export function fileKey(packageKey: GuardedBytes, packageId: string, path: string): Uint8Array {
+  const [id, name] = [utf8(packageId), utf8(path)];
+  const info = concatBytes(utf8("modelkeep file key v1"), uint32be(id.length), id, uint32be(name.length), name);
+  return packageKey.use((key) => new Uint8Array(hkdfSync("sha256", key, new Uint8Array(0), info, 32)));
+}
+
+export function fileAad(packageId: string, path: string): Uint8Array {
+  return jcs({ format: SEALED_FORMAT, package_id: packageId, path });
+}

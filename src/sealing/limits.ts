@@ -1,0 +1,14 @@
+/** Limits of sealed models. */
+import { LIMITS } from "../base/index.ts";
+
+export const SEALING_LIMITS = {
+  /** Plaintext of one segment, in bytes. */
+  segmentBytes: 1024 * 1024,
+  files: LIMITS.modelFiles,
+  statementBytes: 64 * 1024 * 1024,
+  envelopeBytes: 64 * 1024,
+  bundleBytes: 64 * 1024 * 1024,
+  recipients: 16,
+  /** FLOE: segments of one file. */
+  segments: 2 ** 40,
+} as const;

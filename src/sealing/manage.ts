@@ -1,0 +1,68 @@
+/** What is done to a sealed model without its plaintext: inspect, rewrap, shred. */
+import type { BlobStore } from "../artifact/index.ts";
+import type { KeyWrapper } from "../backends/index.ts";
+import { parseJson } from "../base/index.ts";
+import { parseDsse } from "../codec/index.ts";
+import { envelopeBytes, type KeyEnvelope, makeEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts";
+import { sealingError } from "./errors.ts";
+import * as layout from "./layout.ts";
+import { SEALING_LIMITS } from "./limits.ts";
+
+export interface SealedInfo {
+  readonly packageId: string;
+  readonly rootDigest: string;
+  readonly recipients: readonly { readonly kms: string; readonly keyId: string; readonly keyVersion: string }[];
+  readonly files: readonly { readonly path: string; readonly bytes: number; readonly sha256: string }[];
+}
+
+/** What the parts say of themselves; nothing is verified here. */
+export async function inspectSealed(store: BlobStore, prefix: string): Promise<SealedInfo> {
+  const envelope = await readEnvelope(store, prefix);
+  const seal = parseDsse(
+    await store.readAll(layout.blobName(prefix, layout.NAMES.seal), SEALING_LIMITS.statementBytes),
+  );
+  const statement = parseJson(seal.payload, { maxBytes: SEALING_LIMITS.statementBytes, what: "seal statement" }) as {
+    predicate?: unknown;
+  };
+  const parsed = layout.sealPredicate.safeParse(statement.predicate);
+  if (!parsed.success) throw sealingError("SEALED_INVALID", { detail: "seal statement" });
+  return {
+    packageId: envelope.package_id,
+    rootDigest: envelope.root_digest,
+    recipients: envelope.recipients.map(({ kms, key_id: keyId, key_version: keyVersion }) => ({
+      kms,
+      keyId,
+      keyVersion,
+    })),
+    files: parsed.data.files.map(({ path, bytes, sha256 }) => ({ path, bytes, sha256 })),
+  };
+}
+
+export async function readEnvelope(store: BlobStore, prefix: string): Promise<KeyEnvelope> {
+  return parseEnvelope(
+    await store.readAll(layout.blobName(prefix, layout.NAMES.envelope), SEALING_LIMITS.envelopeBytes),
+  );
+}
+
+/** Wraps the package key anew, for other recipients; only the envelope is written, whatever the size of the model. */
+export async function rewrapSealed(
+  store: BlobStore,
+  prefix: string,
+  from: readonly KeyWrapper[],
+  to: readonly KeyWrapper[],
+): Promise<KeyEnvelope> {
+  const old = await readEnvelope(store, prefix);
+  const key = await unwrapPackageKey(old, from);
+  try {
+    const envelope = await makeEnvelope(key, old.package_id, old.root_digest, to);
+    await store.write(layout.blobName(prefix, layout.NAMES.envelope), [envelopeBytes(envelope)]);
+    return envelope;
+  } finally {
+    key.wipe();
+  }
+}
+
+/** Deletes the wrapped keys: without a copy of them elsewhere the model can never be read again. */
+export async function shredSealed(store: BlobStore, prefix: string): Promise<boolean> {
+  return store.delete(layout.blobName(prefix, layout.NAMES.envelope));
+}
