@@ -1,0 +1,22 @@
+/** Limits of the loader. */
+export const LOADER_LIMITS = {
+  /** What the inner program is told, in bytes: command, environment, trusted keys. */
+  jobBytes: 4 * 1024 * 1024,
+  /** What the inner program tells back, in bytes. */
+  statusBytes: 64 * 1024,
+  /** Words of the program that is started. */
+  commandWords: 10_000,
+  packageKeyBytes: 32,
+  /** Room beside the files in the memory file system, in bytes: folders and rounding up to pages. */
+  spareBytes: 16 * 1024 * 1024,
+  /** Rounding of one file up to a page or a huge page, in bytes. */
+  perFileBytes: 2 * 1024 * 1024,
+  /** Time for `mount` and for a look at the host, in milliseconds. */
+  toolMilliseconds: 10_000,
+} as const;
+
+/**
+ * RLIMIT_CORE in bytes. One, not zero: the kernel then neither writes a file nor feeds a core handler through a pipe
+ * (fs/coredump.c), where zero would still feed the handler.
+ */
+export const CORE_LIMIT_BYTES = 1;
