@@ -173,7 +173,7 @@ class OpenAiGateway implements Gateway {
   /** Every refusal of a token is the same answer, whatever was wrong with it. */
   async #authenticate(req: http.IncomingMessage): Promise<Caller> {
     const { authorization, host } = req.headers;
-    const dpop = typeof req.headers["dpop"] === "string" ? req.headers["dpop"] : undefined;
+    const dpop = typeof req.headers.dpop === "string" ? req.headers.dpop : undefined;
     const origin = this.#options.originOf?.(req) ?? `http://${host ?? ""}`;
     try {
       return await this.#options.authenticate({ authorization, dpop, method: req.method ?? "", url: origin + req.url });
@@ -259,7 +259,7 @@ class OpenAiGateway implements Gateway {
   #event(current: Case, { status, error, usage, scrubbed }: ExchangeResult): AuditEvent {
     const { target, caller, policies } = current;
     const milliseconds = Math.round(this.#options.clock.monotonic() - current.startedAt);
-    const refusedBy = error?.extra?.["refusedBy"];
+    const refusedBy = error?.extra?.refusedBy;
     const reason = [
       ...(policies ?? []),
       ...(error ? [error.code] : []),

@@ -53,7 +53,7 @@ export function clientHeaders(
   clean: (value: string) => string,
 ): Record<string, string | string[]> {
   const named = new Set(
-    String(headers["connection"] ?? "")
+    String(headers.connection ?? "")
       .toLowerCase()
       .split(/\s*,\s*/),
   );

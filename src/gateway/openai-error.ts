@@ -34,7 +34,7 @@ export function sendError(res: http.ServerResponse, error: ModelkeepError): void
     return;
   }
   const body = openaiErrorBody(error);
-  const retryAfter = error.extra?.["retryAfterSeconds"];
+  const retryAfter = error.extra?.retryAfterSeconds;
   res.writeHead(error.status, {
     "content-type": "application/json",
     "content-length": body.length,

@@ -1,30 +1,10 @@
 /** The model registry: what a publisher sends is verified with the publisher's key before policy is asked. */
-import {
-  type Authorizer,
-  type Caller,
-  type Clock,
-  entityText,
-  LIMITS,
-  type PolicyDecision,
-  parseJson,
-  type Recorder,
-  utf8,
-} from "../base/index.ts";
-import {
-  BOM_PREDICATE_TYPE,
-  FINDINGS_PREDICATE_TYPE,
-  findingsPredicate,
-  type Publication,
-  type PublishedModel,
-  publishedModel,
-} from "../contract/index.ts";
-import { type KeyEnvelope, parseEnvelope, SEAL_PREDICATE_TYPE } from "../sealing/index.ts";
-import { verifyBundle, verifyStatement } from "../signing/index.ts";
+import type { Authorizer, Caller, Clock, Recorder } from "../base/index.ts";
+import type { Publication, PublishedModel } from "../contract/index.ts";
+import type { KeyEnvelope } from "../sealing/index.ts";
 import type { RecordStore } from "../store/index.ts";
-import { serverError } from "./errors.ts";
-import { SERVER_LIMITS } from "./limits.ts";
 
-const TABLE = "models";
+const _TABLE = "models";
 
 export interface ModelRegistryPorts {
   readonly store: RecordStore;

@@ -35,10 +35,10 @@ test("the unmodified openai client works, whole and streamed", async (t) => {
   await settled();
   const allowed = recorder.events.filter((event) => event.action === "gateway.request" && event.outcome === "allowed");
   assert.equal(allowed[0]?.resource, 'ProviderModel::"test/small"');
-  assert.equal(allowed[0]?.data?.["prompt_tokens"], 9);
+  assert.equal(allowed[0]?.data?.prompt_tokens, 9);
   const prompt = gateway.counters().find((counter) => counter.name === "modelkeep_gateway_prompt_tokens_total");
   assert.deepEqual(
-    prompt?.samples.map((s) => [s.labels["model"], s.value]),
+    prompt?.samples.map((s) => [s.labels.model, s.value]),
     [
       ["test/small", 9],
       ["test/stream", 9],
@@ -203,7 +203,7 @@ test("a client that goes away cancels the provider's work", async (t) => {
   for (let i = 0; i < 100 && upstream.closed.length === 0; i++) await settled();
   assert.deepEqual(upstream.closed, ["slow-stream"]);
   await settled();
-  assert.equal(recorder.events.at(-1)?.data?.["status"], 499);
+  assert.equal(recorder.events.at(-1)?.data?.status, 499);
 });
 
 test("without an audit log nothing is served; with it again, service comes back", async (t) => {

@@ -46,12 +46,11 @@ async function answer(message: { do: string } & Record<string, unknown>): Promis
     await new Promise((resolve) => setTimeout(resolve, 100));
     return { leases: (await secrets.listLeases()).length };
   }
-  if (message.do === "snapshot") return { path: writeHeapSnapshot(join(folder, String(message["name"]))) };
+  if (message.do === "snapshot") return { path: writeHeapSnapshot(join(folder, String(message.name))) };
   if (message.do === "said")
     return { text: `${log.lines.join("\n")}${JSON.stringify([recorder.events, gateway?.counters()])}` };
   // The control: a key as everybody else holds it.
-  if (message.do === "hold")
-    kept = { authorization: `Bearer ${Buffer.from(String(message["hex"]), "hex").toString()}` };
+  if (message.do === "hold") kept = { authorization: `Bearer ${Buffer.from(String(message.hex), "hex").toString()}` };
   return { kept: kept !== undefined };
 }
 

@@ -11,7 +11,7 @@ import { readUsage, UsageMeter } from "../../src/gateway/usage.ts";
 import { GuardedBytes, systemClock } from "../../src/host/index.ts";
 import { KeptEvents, MemoryStore } from "../secrets/support.ts";
 
-const seconds = Number(process.env["MODELKEEP_FUZZ_SECONDS"] ?? 0);
+const seconds = Number(process.env.MODELKEEP_FUZZ_SECONDS ?? 0);
 const runs = seconds > 0 ? { interruptAfterTimeLimit: seconds * 1000, numRuns: 1e9 } : { numRuns: 300 };
 
 function scrub(key: string, chunks: readonly string[]): { text: string; pieces: string[] } {

@@ -164,7 +164,7 @@ export function createUpstream() {
       seen.push({ path: req.url ?? "", headers: req.headers, body });
       const model = String(JSON.parse(body).model);
       res.on("close", () => void (res.writableFinished || closed.push(model)));
-      (behaviours[model] ?? behaviours["small"])?.(req, res, body);
+      (behaviours[model] ?? behaviours.small)?.(req, res, body);
     });
   });
   return { server, seen, closed };
@@ -173,7 +173,7 @@ export function createUpstream() {
 export class KeptLog implements Log {
   readonly lines: string[] = [];
   #keep(level: string, message: string, fields?: LogFields): void {
-    this.lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})} ${String(fields?.["error"] ?? "")}`);
+    this.lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})} ${String(fields?.error ?? "")}`);
   }
   debug(message: string, fields?: LogFields): void {
     this.#keep("debug", message, fields);

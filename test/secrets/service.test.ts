@@ -47,7 +47,10 @@ test("rotation makes versions, keeps two values, and leaves open leases their ow
   const fresh = await secrets.lease("k", { holder });
   assert.equal(old.key.use(text), "value-1");
   assert.equal(fresh.key.use(text), "value-4");
-  assert.deepEqual((await secrets.find("k"))?.versions.map((v) => v.version), [3, 4]);
+  assert.deepEqual(
+    (await secrets.find("k"))?.versions.map((v) => v.version),
+    [3, 4],
+  );
   assert.equal(shared.tables.get("secret-values")?.size, SECRET_LIMITS.keptVersions);
   assert.equal(heard.length, 4);
   await assert.rejects(secrets.rotate("none", utf8("x"), { by }), { code: "SECRET_NOT_FOUND" });
@@ -69,7 +72,7 @@ test("times: no lease over an hour, the end by either clock wipes", async (t) =>
   assert.equal(lease.key.wiped, true);
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(await secrets.listLeases(), []);
-  assert.equal(recorder.events.at(-1)?.data?.["ended"], "expired");
+  assert.equal(recorder.events.at(-1)?.data?.ended, "expired");
   await secrets.close();
 });
 
@@ -83,7 +86,10 @@ test("a lease is revoked on the replica that holds it", async (t) => {
   });
   await one.secrets.put("k", utf8("value"), { by });
   const lease = await one.secrets.lease("k", { holder });
-  assert.deepEqual((await two.secrets.listLeases()).map((l) => l.id), [lease.id]);
+  assert.deepEqual(
+    (await two.secrets.listLeases()).map((l) => l.id),
+    [lease.id],
+  );
   await two.secrets.revokeLease(lease.id, { by });
   assert.ok(lease.key.wiped);
   await assert.rejects(two.secrets.revokeLease(lease.id, { by }), { code: "LEASE_NOT_FOUND" });

@@ -75,9 +75,7 @@ export class Surroundings {
   }
 
   /** Starts a command that stays, and resolves with the first line of JSON on its stdout for which `ready` is true. */
-  async start(
-    args: readonly string[],
-  ): Promise<{
+  async start(args: readonly string[]): Promise<{
     child: ChildProcess;
     ready: Record<string, unknown>;
     output: () => { stdout: string; stderr: string };

@@ -16,7 +16,7 @@ export function providerRoutes(services: ProviderRouteServices): Implementation[
     authenticated(contract.setProvider, async ({ params, body }, caller) => {
       await requireDecision(services, caller, "manageProvider", LOCAL);
       const { kind, base_url: baseUrl, secret, models } = body;
-      const name = params["name"] ?? "";
+      const name = params.name ?? "";
       return toWire(await providers.set({ name, kind, baseUrl, secret, models }, { by: caller.principal }));
     }),
     authenticated(contract.listProviders, async (_request, caller) => {
@@ -25,7 +25,7 @@ export function providerRoutes(services: ProviderRouteServices): Implementation[
     }),
     authenticated(contract.deleteProvider, async ({ params }, caller) => {
       await requireDecision(services, caller, "manageProvider", LOCAL);
-      const name = params["name"] ?? "";
+      const name = params.name ?? "";
       await providers.delete(name, { by: caller.principal });
       return { deleted: name };
     }),

@@ -81,13 +81,13 @@ function leaseRoutes(services: SecretRouteServices): Implementation[] {
       return { leases: (await secrets.listLeases()).map(leaseToWire) };
     }),
     authenticated(contract.checkInLease, async ({ params }, caller) => {
-      const id = params["id"] ?? "";
+      const id = params.id ?? "";
       await secrets.checkIn(id, caller.principal);
       return { ended: id };
     }),
     authenticated(contract.revokeLease, async ({ params }, caller) => {
       await requireManage(services, caller);
-      const id = params["id"] ?? "";
+      const id = params.id ?? "";
       await secrets.revokeLease(id, { by: caller.principal });
       return { ended: id };
     }),
@@ -101,7 +101,7 @@ async function requireManage(ports: PolicyPorts, caller: Caller): Promise<void> 
 }
 
 function nameOf(params: Readonly<Record<string, string>>): string {
-  const name = params["name"];
+  const name = params.name;
   if (name === undefined) throw secretError("SECRET_NAME_INVALID");
   return name;
 }
