@@ -36,6 +36,8 @@ export interface CommandInput {
 /** What a command may touch: the terminal, the clock, and the server it is logged in to. */
 export interface CommandContext {
   readonly json: boolean;
+  /** Of this program. */
+  readonly version: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly clock: Clock;

@@ -61,6 +61,7 @@ async function runCommand(parsed: Extract<Parsed, { kind: "run" }>, around: Surr
   const { progress, done } = createProgress(around.stderr, around.clock);
   const context: CommandContext = {
     json: parsed.json,
+    version: around.version,
     env: around.env,
     cwd: around.cwd,
     clock: around.clock,

@@ -74,6 +74,15 @@ async function writeDurable(path: string, data: Uint8Array, mode: number): Promi
   }
 }
 
+/** Fails with FILE_UNWRITABLE when the file is there already: a secret never lands in somebody else's file. */
+export async function writeNewFile(path: string, text: string, options: { mode: number }): Promise<void> {
+  try {
+    await writeDurable(path, Buffer.from(text), options.mode);
+  } catch (error) {
+    throw hostError("FILE_UNWRITABLE", { detail: `${path} (${systemErrorCode(error) ?? "unknown"})`, cause: error });
+  }
+}
+
 /** Makes a rename or a new name in the folder durable. */
 export async function syncFolder(path: string): Promise<void> {
   const handle = await files.open(path, "r");

@@ -49,6 +49,13 @@ export class HeldLeases {
     return this.#held.delete(id);
   }
 
+  /** Where a key that is held now stands in the bytes. */
+  find(line: Buffer): readonly { readonly start: number; readonly end: number }[] {
+    return [...this.#held.values()].flatMap(({ key }) =>
+      key.wiped ? [] : key.use((bytes) => positionsOf(bytes, line)),
+    );
+  }
+
   dropSecret(name: string): void {
     for (const [id, held] of this.#held) if (held.info.secretName === name) this.drop(id);
   }
@@ -65,4 +72,12 @@ export class HeldLeases {
     for (const held of ended) this.drop(held.info.id);
     return ended.map((held) => held.info);
   }
+}
+
+function positionsOf(key: Uint8Array, line: Buffer): { start: number; end: number }[] {
+  const found: { start: number; end: number }[] = [];
+  for (let at = line.indexOf(key); at >= 0; at = line.indexOf(key, at + key.length)) {
+    found.push({ start: at, end: at + key.length });
+  }
+  return found;
 }

@@ -59,6 +59,8 @@ export interface SecretService {
   revokeLease(leaseId: string, options: { readonly by: EntityRef }): Promise<void>;
   /** Told when a secret got a new version or was deleted, on this or another replica. Returns the end of it. */
   onChange(listener: (name: string) => void): () => void;
+  /** Where a key that is held here stands in a line of the log, as UTF-8: what finds it can mask it. */
+  findHeld(line: Buffer): readonly { readonly start: number; readonly end: number }[];
   /** Wipes every key that is held here. */
   close(): Promise<void>;
 }

@@ -75,6 +75,10 @@ class StoredSecrets implements SecretService {
     this.#timer = setInterval(() => void this.#sweep(), SECRET_LIMITS.sweepMilliseconds).unref();
   }
 
+  findHeld(line: Buffer): ReturnType<HeldLeases["find"]> {
+    return this.#held.find(line);
+  }
+
   async put(name: string, value: Uint8Array, options: PutOptions): Promise<SecretInfo> {
     return this.#write("secret.put", name, value, options, false);
   }

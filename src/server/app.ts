@@ -14,6 +14,7 @@ import { openApiDocument } from "../contract/index.ts";
 import { serverError } from "./errors.ts";
 import type { Implementation, RouteRequest } from "./handler.ts";
 import type { Metrics } from "./metrics.ts";
+import { requestOrigin } from "./origins.ts";
 
 export interface AppPorts {
   readonly implementations: readonly Implementation[];
@@ -133,9 +134,7 @@ function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts):
 /** The URL that a proof must name: the origin the client used, which the host check has already allowed. */
 function absoluteUrl(url: string, host: string, ports: AppPorts): string {
   const parsed = new URL(url);
-  const https = `https://${host.toLowerCase()}`;
-  const origin = ports.origins().has(https) ? https : `${ports.scheme}://${host.toLowerCase()}`;
-  return `${origin}${parsed.pathname}${parsed.search}`;
+  return `${requestOrigin(host, ports.scheme, ports.origins())}${parsed.pathname}${parsed.search}`;
 }
 
 function readBody(bytes: Uint8Array, maxBytes: number): unknown {

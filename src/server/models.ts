@@ -1,21 +1,222 @@
 /** The model registry: what a publisher sends is verified with the publisher's key before policy is asked. */
-import type { Authorizer, Caller, Clock, Recorder } from "../base/index.ts";
-import type { Publication, PublishedModel } from "../contract/index.ts";
-import type { KeyEnvelope } from "../sealing/index.ts";
+import { z } from "zod";
+import {
+  type Authorizer,
+  type Caller,
+  type Clock,
+  entityText,
+  fromUtf8,
+  LIMITS,
+  ModelkeepError,
+  type PolicyDecision,
+  parseJson,
+  type Recorder,
+  utf8,
+} from "../base/index.ts";
+import {
+  BOM_PREDICATE_TYPE,
+  FINDINGS_PREDICATE_TYPE,
+  findingsPredicate,
+  modelRef,
+  type Publication,
+  type PublishedModel,
+  publishedModel,
+} from "../contract/index.ts";
+import { type KeyEnvelope, parseEnvelope, verifySeal } from "../sealing/index.ts";
+import { loadTrustedKey, type Trust, type VerifiedManifest, verifyBundle, verifyStatement } from "../signing/index.ts";
 import type { RecordStore } from "../store/index.ts";
+import { serverError } from "./errors.ts";
+import { SERVER_LIMITS } from "./limits.ts";
 
-const _TABLE = "models";
+const TABLE = "models";
+const DOCUMENTS = "model-documents";
 
 export interface ModelRegistryPorts {
   readonly store: RecordStore;
-  readonly authorizer: Authorizer;
+  /** The policy of this moment. */
+  readonly authorizer: () => Authorizer;
   readonly recorder: Recorder;
   readonly clock: Clock;
+  /** Proves that one of the server's key services opens the envelope; throws when none does. */
+  readonly proveEnvelope: (envelope: KeyEnvelope) => Promise<void>;
 }
 
 export interface ModelRegistry {
+  /** Fails with PUBLICATION_REFUSED, KMS_NOT_CONFIGURED, FORBIDDEN or MODEL_EXISTS; nothing is kept then. */
   publish(publication: Publication, caller: Caller): Promise<PublishedModel>;
   get(ref: string): Promise<PublishedModel | undefined>;
   envelope(ref: string): Promise<KeyEnvelope | undefined>;
   list(after?: string): Promise<{ models: PublishedModel[]; next?: string }>;
+}
+
+const documents = z.object({
+  public_key: z.string(),
+  bundle: z.string(),
+  seal: z.string(),
+  bom: z.string(),
+  findings: z.string(),
+  envelope: z.string(),
+});
+
+type Documents = z.output<typeof documents>;
+
+/** What a publication says, once every signature in it was checked. */
+interface Checked {
+  readonly manifest: VerifiedManifest;
+  readonly packageId: string;
+  readonly findings: z.output<typeof findingsPredicate>;
+  readonly envelope: KeyEnvelope;
+}
+
+export function createModelRegistry(ports: ModelRegistryPorts): ModelRegistry {
+  return new StoredModels(ports);
+}
+
+class StoredModels implements ModelRegistry {
+  readonly #ports: ModelRegistryPorts;
+
+  constructor(ports: ModelRegistryPorts) {
+    this.#ports = ports;
+  }
+
+  async publish(publication: Publication, caller: Caller): Promise<PublishedModel> {
+    const ref = `${publication.name}@${publication.version}`;
+    let checked: Checked | undefined;
+    try {
+      checked = checkPublication(publication);
+      await this.#ports.proveEnvelope(checked.envelope);
+      const decision = this.#decide(ref, checked, caller);
+      if (!decision.allowed) throw serverError("FORBIDDEN", { detail: `publishModel on ${ref}: ${why(decision)}` });
+      if (await this.get(ref)) throw serverError("MODEL_EXISTS", { detail: ref });
+      const model = toModel(publication, checked, caller, this.#ports.clock.now());
+      await this.#record(ref, "allowed", decision.policies, caller, checked);
+      await this.#keep(ref, model, toDocuments(publication));
+      return model;
+    } catch (error) {
+      const known = error instanceof ModelkeepError;
+      const outcome = known && error.status < 500 ? "refused" : "failed";
+      await this.#record(ref, outcome, [known ? error.code : "INTERNAL"], caller, checked);
+      throw error;
+    }
+  }
+
+  async get(ref: string): Promise<PublishedModel | undefined> {
+    if (!modelRef.safeParse(ref).success) return undefined;
+    const record = await this.#ports.store.get(TABLE, ref);
+    return record && publishedModel.parse(parseJson(fromUtf8(record.value), { what: "stored model" }));
+  }
+
+  async envelope(ref: string): Promise<KeyEnvelope | undefined> {
+    if (!modelRef.safeParse(ref).success) return undefined;
+    const record = await this.#ports.store.get(DOCUMENTS, ref);
+    if (!record) return undefined;
+    const stored = documents.parse(parseJson(fromUtf8(record.value), { what: "stored model" }));
+    return parseEnvelope(stored.envelope);
+  }
+
+  async list(after?: string): Promise<{ models: PublishedModel[]; next?: string }> {
+    const limit = SERVER_LIMITS.modelsPerPage;
+    const page = await this.#ports.store.list(TABLE, { limit, ...(after === undefined ? {} : { after }) });
+    const models = page.records.map(({ value }) =>
+      publishedModel.parse(parseJson(fromUtf8(value), { what: "stored model" })),
+    );
+    return { models, ...(page.next === undefined ? {} : { next: page.next }) };
+  }
+
+  #decide(ref: string, { manifest, findings }: Checked, caller: Caller): PolicyDecision {
+    const { advisories_matched: advisoriesMatched, scan_verdict: verdict, vulnerabilities } = findings;
+    return this.#ports.authorizer().decide({
+      principal: caller.principal,
+      groups: caller.groups,
+      action: "publishModel",
+      resource: { type: "Model", id: ref },
+      context: {
+        signature: { keyId: manifest.keyId, rootDigest: manifest.rootDigest },
+        scan: { verdict },
+        vulnerabilities: { ...vulnerabilities, advisoriesMatched },
+      },
+    });
+  }
+
+  /** Both records in one transaction: a model without its envelope cannot be there. */
+  async #keep(ref: string, model: PublishedModel, kept: Documents): Promise<void> {
+    await this.#ports.store.transaction(async (tx) => {
+      if (await tx.get(TABLE, ref)) throw serverError("MODEL_EXISTS", { detail: ref });
+      await tx.put(TABLE, ref, utf8(JSON.stringify(model)), { ifVersion: 0 });
+      await tx.put(DOCUMENTS, ref, utf8(JSON.stringify(kept)));
+    });
+  }
+
+  async #record(
+    ref: string,
+    outcome: "allowed" | "refused" | "failed",
+    reason: readonly string[],
+    caller: Caller,
+    checked: Checked | undefined,
+  ): Promise<void> {
+    await this.#ports.recorder.record({
+      action: "model.publish",
+      outcome,
+      principal: entityText(caller.principal),
+      resource: entityText({ type: "Model", id: ref.slice(0, LIMITS.idCharacters) }),
+      ...(checked ? { modelRoot: checked.manifest.rootDigest } : {}),
+      reason,
+      data: checked
+        ? {
+            token: caller.tokenId,
+            package_id: checked.packageId,
+            signer: checked.manifest.keyId,
+            scan_verdict: checked.findings.scan_verdict,
+            vulnerabilities: checked.findings.vulnerabilities,
+          }
+        : { token: caller.tokenId },
+    });
+  }
+}
+
+/** The signature, then everything that the same signer says about the same root; pure. */
+function checkPublication(publication: Publication): Checked {
+  try {
+    const trust: Trust = { publicKeys: [loadTrustedKey(publication.public_key)] };
+    const manifest = verifyBundle(publication.bundle, trust);
+    const { seal, bom, findings } = publication.statements;
+    const { packageId } = verifySeal(manifest, seal, trust);
+    const said = (envelope: string, predicateType: string) =>
+      verifyStatement(envelope, { trust, predicateType, rootDigest: manifest.rootDigest }).predicate;
+    said(bom, BOM_PREDICATE_TYPE);
+    const parsed = findingsPredicate.safeParse(said(findings, FINDINGS_PREDICATE_TYPE));
+    if (!parsed.success) throw serverError("PUBLICATION_REFUSED", { detail: "the findings have an unknown shape" });
+    const envelope = parseEnvelope(publication.envelope);
+    if (envelope.root_digest !== manifest.rootDigest || envelope.package_id !== packageId) {
+      throw serverError("PUBLICATION_REFUSED", { detail: "the key envelope is of another model" });
+    }
+    return { manifest, packageId, findings: parsed.data, envelope };
+  } catch (error) {
+    if (!(error instanceof ModelkeepError) || error.code === "PUBLICATION_REFUSED") throw error;
+    throw serverError("PUBLICATION_REFUSED", { detail: `${error.code}: ${error.message}`, cause: error });
+  }
+}
+
+function toModel(publication: Publication, checked: Checked, caller: Caller, now: number): PublishedModel {
+  const { manifest, packageId, findings } = checked;
+  return {
+    name: publication.name,
+    version: publication.version,
+    package_id: packageId,
+    root_digest: manifest.rootDigest,
+    signer_key_id: manifest.keyId,
+    store_uri: publication.store_uri,
+    prefix: publication.prefix,
+    ...findings,
+    published_at: new Date(now).toISOString(),
+    published_by: entityText(caller.principal),
+  };
+}
+
+function toDocuments({ public_key, bundle, statements, envelope }: Publication): Documents {
+  return { public_key, bundle, ...statements, envelope };
+}
+
+function why(decision: PolicyDecision): string {
+  return decision.policies.length > 0 ? `forbidden by ${decision.policies.join(", ")}` : "no policy permits it";
 }

@@ -56,6 +56,7 @@ export const serve: Command = {
     const codeFile = input.text("--bootstrap-code-file");
     const server = await startServer({
       config,
+      version: context.version,
       writeLog: (line) => context.talk(line.trimEnd()),
       talk: context.talk,
       ...(codeFile === undefined ? {} : { bootstrapCodeFile: codeFile }),

@@ -1,0 +1,83 @@
+/** Every route of the API with what answers it, and the two services that exist for routes alone: models and key release. */
+import { createVerifiers } from "../attestation/index.ts";
+import type { AuditLog } from "../audit/index.ts";
+import type { KeyWrapper } from "../backends/index.ts";
+import type { Authorizer, Clock, Log, Random, Recorder } from "../base/index.ts";
+import type { ProviderService } from "../gateway/index.ts";
+import { createReleaseService } from "../release/index.ts";
+import { type KeyEnvelope, unwrapPackageKey } from "../sealing/index.ts";
+import { openServerReceiver, type SecretService } from "../secrets/index.ts";
+import type { RecordStore } from "../store/index.ts";
+import type { TokenService } from "../tokens/index.ts";
+import type { Config } from "./config.ts";
+import { serverError } from "./errors.ts";
+import type { Implementation } from "./handler.ts";
+import { createModelRegistry, type ModelRegistry } from "./models.ts";
+import type { PolicyService } from "./policy-service.ts";
+import { releasableModel } from "./releasable.ts";
+import { adminRoutes } from "./routes/admin.ts";
+import { auditRoutes } from "./routes/audit.ts";
+import { modelRoutes } from "./routes/models.ts";
+import { policyRoutes } from "./routes/policy.ts";
+import { providerRoutes } from "./routes/providers.ts";
+import { releaseRoutes } from "./routes/release.ts";
+import { secretRoutes } from "./routes/secrets.ts";
+import { tokenRoutes } from "./routes/tokens.ts";
+
+export interface ApiServices {
+  readonly audit: AuditLog;
+  readonly tokens: TokenService;
+  readonly policy: PolicyService;
+  readonly secrets: SecretService;
+  readonly providers: ProviderService;
+}
+
+export interface ApiPorts extends ApiServices {
+  readonly config: Config;
+  readonly version: string;
+  readonly store: RecordStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly authorizer: () => Authorizer;
+  readonly recorder: Recorder;
+  readonly wrappers: readonly KeyWrapper[];
+}
+
+export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
+  const { config, version, wrappers } = ports;
+  const proveEnvelope = async (envelope: KeyEnvelope) => (await unwrap(envelope, wrappers)).wipe();
+  const models = createModelRegistry({ ...ports, proveEnvelope });
+  const verifiers = createVerifiers({ allowInsecureDev: config.insecure_dev_attestation });
+  return [
+    ...adminRoutes({ version, storeKind: config.store.split(":")[0] ?? "", attestationKinds: verifiers.kinds }),
+    ...auditRoutes(ports),
+    ...tokenRoutes(ports),
+    ...policyRoutes(ports),
+    ...secretRoutes({ ...ports, transport: await openServerReceiver(ports) }),
+    ...providerRoutes(ports),
+    ...modelRoutes({ ...ports, models }),
+    ...releaseRoutes({ release: releaseService(ports, models, verifiers) }),
+  ];
+}
+
+function releaseService(ports: ApiPorts, models: ModelRegistry, verifiers: ReturnType<typeof createVerifiers>) {
+  return createReleaseService({
+    ...ports,
+    verifiers,
+    findModel: async (ref) => releasableModel(ref, await models.get(ref)),
+    unwrapKey: async ({ ref }) => {
+      const envelope = await models.envelope(ref);
+      if (!envelope) throw serverError("MODEL_NOT_FOUND", { detail: ref });
+      using key = await unwrap(envelope, ports.wrappers);
+      return key.use((bytes) => Uint8Array.from(bytes));
+    },
+  });
+}
+
+/** By the server's own key services only; what an envelope says of a service is a stranger's word. */
+async function unwrap(envelope: KeyEnvelope, wrappers: readonly KeyWrapper[]) {
+  const ours = envelope.recipients.some(({ kms }) => wrappers.some(({ uri }) => uri === kms));
+  if (!ours) throw serverError("KMS_NOT_CONFIGURED", { detail: envelope.recipients.map(({ kms }) => kms).join(", ") });
+  return unwrapPackageKey(envelope, wrappers);
+}
