@@ -13,6 +13,16 @@ export { childProcess, dns, http, https, net, os, readline, tls, workerThreads }
 
 export const spawnProcess = childProcess.spawn;
 
+/** Sends a signal to a process that leads a group, and to the whole group; false when there is none any more. */
+export function signalGroup(leader: number, signal: NodeJS.Signals): boolean {
+  if (leader <= 1) return false;
+  try {
+    return process.kill(-leader, signal);
+  } catch {
+    return false;
+  }
+}
+
 export interface ProcessInfo {
   readonly pid: number;
   /** -1 where the platform has no user ids. */

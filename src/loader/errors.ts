@@ -24,7 +24,7 @@ export const loaderError = defineErrors("loader", {
     status: 500,
     exit: EXIT.failed,
     title: "A tool of the operating system is missing",
-    hint: "install util-linux (unshare, mount, setpriv, prlimit)",
+    hint: "install util-linux (unshare, mount, setpriv, prlimit) and coreutils (env)",
   },
   PROGRAM_NOT_FOUND: {
     status: 400,
@@ -37,6 +37,18 @@ export const loaderError = defineErrors("loader", {
     exit: EXIT.failed,
     title: "The model does not fit into memory",
     hint: "free memory, or take a larger machine",
+  },
+  NO_MOUNT_FOLDER: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "There is no folder of this user over which the model could be mounted",
+    hint: "set XDG_DATA_HOME to a folder that only this user can write",
+  },
+  EVIDENCE_NOT_CHOSEN: {
+    status: 400,
+    exit: EXIT.usage,
+    title: "This host has no evidence that proves anything",
+    hint: "only for development, and only where policy allows it: modelkeep run REF --tee insecure-dev ...",
   },
   LOAD_FAILED: { status: 500, exit: EXIT.failed, title: "The model could not be loaded" },
   JOB_INVALID: { status: 400, exit: EXIT.failed, title: "The inner program was started with an unusable job" },

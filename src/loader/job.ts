@@ -8,20 +8,22 @@ import { LOADER_LIMITS } from "./limits.ts";
 export const JOB_FD = 3;
 export const STATUS_FD = 4;
 
+/** Bytes of the length before the job. */
+export const JOB_LENGTH_BYTES = 4;
+
 const jobSchema = z.strictObject({
   store_uri: z.string(),
   prefix: z.string(),
   public_keys: z.array(z.string()).min(1),
-  root_digest: z.string().optional(),
-  /** Empty folder over which the memory file system is mounted. */
+  /** Of the seal that the outer half has verified; the inner half verifies again and refuses another one. */
+  root_digest: z.string(),
+  package_id: z.string(),
+  /** Size of the memory file system. */
+  mount_bytes: z.int().positive(),
+  /** Empty folder over which it is mounted. */
   folder: z.string(),
-  /** Absolute path of the program, then its words; `{model}` still in place. */
-  command: z.array(z.string()).min(1).max(LOADER_LIMITS.commandWords),
-  env: z.record(z.string(), z.string()),
-  /** `user`: the capabilities of the user namespace are dropped before the program starts. */
-  namespace: z.enum(["root", "user"]),
   allow_swap: z.boolean(),
-  tools: z.strictObject({ mount: z.string(), setpriv: z.string() }),
+  mount_tool: z.string(),
 });
 
 export type Job = z.output<typeof jobSchema>;
@@ -40,6 +42,7 @@ export function decodeJob(body: Uint8Array): Job {
 }
 
 const statusSchema = z.union([
+  z.strictObject({ progress: z.strictObject({ done: z.number(), total: z.number() }) }),
   z.strictObject({
     ready: z.strictObject({
       files: z.number(),
@@ -62,7 +65,9 @@ const statusSchema = z.union([
 ]);
 
 export type Status = z.output<typeof statusSchema>;
+export type ReadyStatus = Extract<Status, { ready: unknown }>["ready"];
 
+/** One line. */
 export function encodeStatus(status: Status): Uint8Array {
   return utf8(`${JSON.stringify(status)}\n`);
 }
@@ -73,10 +78,13 @@ export function errorStatus(error: ModelkeepError): Status {
   return { error: { code, title, status, exit, ...optional } };
 }
 
-/** Undefined when the inner program ended without a word. */
-export function decodeStatus(bytes: Uint8Array): Status | undefined {
-  if (bytes.length === 0) return undefined;
-  return statusSchema.safeParse(parseJson(bytes, { maxBytes: LOADER_LIMITS.statusBytes, what: "status" })).data;
+/** Undefined for a line that is no status. */
+export function decodeStatus(line: Uint8Array): Status | undefined {
+  try {
+    return statusSchema.safeParse(parseJson(line, { maxBytes: LOADER_LIMITS.statusBytes, what: "status" })).data;
+  } catch {
+    return undefined;
+  }
 }
 
 export function toError(status: Extract<Status, { error: unknown }>): ModelkeepError {
@@ -89,4 +97,22 @@ export function toError(status: Extract<Status, { error: unknown }>): ModelkeepE
       ...(hint === undefined ? {} : { hint }),
     },
   );
+}
+
+/** Calls `onStatus` for each whole line of a stream of chunks; what is no status, or too long, ends the listening. */
+export function statusReader(onStatus: (status: Status) => void): (chunk: Uint8Array) => void {
+  let held = new Uint8Array(0);
+  let broken = false;
+  return (chunk) => {
+    if (broken) return;
+    held = new Uint8Array(concatBytes(held, chunk));
+    for (let end = held.indexOf(10); end !== -1; end = held.indexOf(10)) {
+      const status = decodeStatus(held.subarray(0, end));
+      held = held.slice(end + 1);
+      if (!status) broken = true;
+      if (broken || !status) return;
+      onStatus(status);
+    }
+    broken = held.length > LOADER_LIMITS.statusBytes;
+  };
 }

@@ -1,4 +1,5 @@
 /** What the loader promises: a program that reads the model from memory that only it and the host's root can see. */
+import type { Progress } from "../base/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
 
 export interface RunSealedOptions {
@@ -12,14 +13,18 @@ export interface RunSealedOptions {
   readonly trust: { readonly publicKeys: readonly string[] };
   /** The hex root digest that was published; a sealed model of another one is refused. */
   readonly rootDigest?: string;
+  /** The package that the key was released for; another one is refused. */
+  readonly packageId?: string;
   /** Program and its words; `{model}` becomes the folder of the model. */
   readonly command: readonly string[];
+  /** Of the program. A name that a shell cannot hold as a variable may be dropped by the system's `sh`. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** When it aborts, the signal named by its reason (`SIGINT`, else SIGTERM) goes to the program. */
+  /** When it aborts, the signal named by its reason (`SIGINT`, else SIGTERM) goes to the program and its children. */
   readonly signal?: AbortSignal;
   /** Loads although pages of the model may go to a swap device. */
   readonly insecureAllowSwap?: boolean;
+  readonly progress?: Progress;
   /** Called once everything was verified, right before the program starts. */
   readonly onReady?: (ready: RunReady) => void;
 }
@@ -32,6 +37,8 @@ export interface RunReady {
   readonly keyId: string;
   /** The memory file system refused to be swapped. */
   readonly noSwap: boolean;
+  /** Every process of the program ends with it; false where the host gives no process namespace. */
+  readonly contained: boolean;
 }
 
 export interface RunResult {
@@ -41,7 +48,7 @@ export interface RunResult {
 }
 
 export interface HostPromise {
-  readonly id: "namespace" | "swap" | "core-dumps" | "memory-lock" | "tee" | "root";
+  readonly id: "namespace" | "processes" | "swap" | "core-dumps" | "memory-lock" | "tee" | "root";
   readonly holds: boolean;
   /** One sentence for people. */
   readonly about: string;

@@ -1,12 +1,11 @@
 /** Says in plain words what this host can promise about the plaintext of a model, by trying it. */
 import { join } from "node:path";
-import { fromUtf8, ModelkeepError } from "../base/index.ts";
-import { files, guardedMemoryLevel, processInfo, readFileBounded, tempDirectory } from "../host/index.ts";
+import { ModelkeepError } from "../base/index.ts";
+import { files, guardedMemoryLevel, processInfo, tempDirectory } from "../host/index.ts";
 import type { HostPromise } from "./loader.ts";
 import { findNamespace, type Namespace } from "./namespace.ts";
+import { readProc, swapDevices } from "./swap.ts";
 import { findTool, runTool } from "./tools.ts";
-
-const PROC_FILE_BYTES = 64 * 1024;
 
 /** Guest devices of the TEEs; that one is there is not yet evidence. */
 const TEE_DEVICES = { "/dev/sev-guest": "AMD SEV-SNP", "/dev/tdx_guest": "Intel TDX", "/dev/sgx_enclave": "Intel SGX" };
@@ -19,6 +18,7 @@ export async function hostPromises(): Promise<readonly HostPromise[]> {
   const tee = await teeDevices();
   return [
     namespacePromise(found, namespace),
+    processesPromise(found),
     swapPromise(swap, noSwap),
     await corePromise(),
     await lockPromise(),
@@ -48,6 +48,17 @@ function namespacePromise(found: Namespace | undefined, error: unknown): HostPro
   return { id: "namespace", holds: true, about: `the model is mounted in a private namespace (${how}), in memory` };
 }
 
+function processesPromise(found: Namespace | undefined): HostPromise {
+  const holds = found?.contained === true;
+  return {
+    id: "processes",
+    holds,
+    about: holds
+      ? "when the program or its loader ends, however it ends, all its processes and the model are gone"
+      : "this host gives no process namespace: a process that the program leaves behind keeps the model in memory",
+  };
+}
+
 function swapPromise(swap: readonly string[], noSwap: boolean): HostPromise {
   if (swap.length === 0) return { id: "swap", holds: true, about: "swap is off" };
   const devices = swap.join(", ");
@@ -55,7 +66,7 @@ function swapPromise(swap: readonly string[], noSwap: boolean): HostPromise {
     ? {
         id: "swap",
         holds: false,
-        about: `the model's files are never swapped, copies the program makes may be (${devices})`,
+        about: `the model's files are never swapped, copies in the memory of loader and program may be (${devices})`,
       }
     : { id: "swap", holds: false, about: `swap is on (${devices}) and this kernel does not keep the model out of it` };
 }
@@ -68,7 +79,9 @@ async function corePromise(): Promise<HostPromise> {
   return {
     id: "core-dumps",
     holds: there,
-    about: there ? "core dumps of the program are off" : "core dumps cannot be switched off: prlimit is missing",
+    about: there
+      ? "core dumps of loader and program are off"
+      : "core dumps cannot be switched off, so nothing is loaded: prlimit is missing",
   };
 }
 
@@ -76,12 +89,6 @@ async function lockPromise(): Promise<HostPromise> {
   const line = (await readProc("/proc/self/limits")).split("\n").find((text) => text.startsWith("Max locked memory"));
   const soft = line?.split(/\s{2,}/)[1] ?? "unknown";
   return { id: "memory-lock", holds: true, about: `keys: ${guardedMemoryLevel().about}; lockable bytes: ${soft}` };
-}
-
-/** Swap devices of this host; empty when swap is off. */
-export async function swapDevices(): Promise<readonly string[]> {
-  const lines = (await readProc("/proc/swaps")).trim().split("\n").slice(1);
-  return lines.map((line) => line.split(/\s+/)[0] ?? "").filter((name) => name !== "");
 }
 
 async function acceptsNoSwap(namespace: Namespace): Promise<boolean> {
@@ -103,12 +110,4 @@ async function teeDevices(): Promise<readonly string[]> {
     if (await files.stat(device).catch(() => undefined)) names.push(name);
   }
   return names;
-}
-
-async function readProc(path: string): Promise<string> {
-  try {
-    return fromUtf8(await readFileBounded(path, PROC_FILE_BYTES));
-  } catch {
-    return "";
-  }
 }
