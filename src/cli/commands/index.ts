@@ -2,9 +2,11 @@
 import type { Command } from "../command.ts";
 import { checkout } from "./checkout.ts";
 import { completionCommand } from "./completion.ts";
+import { doctor } from "./doctor.ts";
 import { leaseList, leaseRevoke } from "./lease.ts";
 import { modelList, modelShow } from "./model.ts";
 import { providerDelete, providerList, providerSet } from "./provider.ts";
+import { run } from "./run.ts";
 import { secretDelete, secretList, secretPut, secretRotate } from "./secret.ts";
 import { configShow, serve } from "./serve.ts";
 
@@ -12,6 +14,7 @@ export const commands: readonly Command[] = [
   serve,
   modelList,
   modelShow,
+  run,
   secretPut,
   secretList,
   secretRotate,
@@ -22,6 +25,7 @@ export const commands: readonly Command[] = [
   providerSet,
   providerList,
   providerDelete,
+  doctor,
   configShow,
   completionCommand(() => commands),
 ];

@@ -1,0 +1,154 @@
+/** modelkeep run REF -- CMD {model}: proves what is started, gets the key, and starts it on the model in memory. */
+import { resolve } from "node:path";
+import { openBlobStore } from "../../artifact/index.ts";
+import {
+  createInsecureDevCollector,
+  INSECURE_DEV_KIND,
+  type LaunchDescription,
+  measureLaunch,
+} from "../../attestation/index.ts";
+import { fromUtf8 } from "../../base/index.ts";
+import { type ApiClient, getModel, modelRef, type PublishedModel } from "../../contract/index.ts";
+import { readFileBounded } from "../../host/index.ts";
+import { hostPromises, loaderError, type RunReady, runSealedModel } from "../../loader/index.ts";
+import { requestPackageKey } from "../../release/index.ts";
+import { sealingError, verifySealed } from "../../sealing/index.ts";
+import { trustKeys } from "../../signing/index.ts";
+import type { Command, CommandContext, CommandInput, CommandResult } from "../command.ts";
+import { cliError } from "../errors.ts";
+import { formatBytes } from "../terminal.ts";
+
+/** A file with a public key, in bytes. */
+const MAX_PEM_BYTES = 64 * 1024;
+const HINT = "modelkeep run keeper@1 --trust signer.pub -- PROGRAM {model}";
+
+interface Asked {
+  readonly ref: string;
+  readonly program: string;
+  readonly words: readonly string[];
+}
+
+export const run: Command = {
+  name: "run",
+  about: "Start a program on a sealed model: {model} becomes a folder in memory that only this program sees.",
+  examples: [
+    { line: "modelkeep run keeper@1 --trust signer.pub -- vllm serve {model}", about: "in an attested environment" },
+    {
+      line: "modelkeep run keeper@1 --trust signer.pub --tee insecure-dev -- llama-server -m {model}/keeper.gguf",
+      about: "to try it without a TEE, where the policy of the server allows that",
+    },
+    {
+      line: "modelkeep run keeper@1 --tee insecure-dev --print-measurement -- vllm serve {model}",
+      about: "what a policy names to allow exactly this start",
+    },
+  ],
+  args: [{ name: "REF", about: "name@version of a published model" }],
+  options: [
+    { flag: "--trust", value: "PEM", about: "public key of a publisher that this machine trusts", repeatable: true },
+    { flag: "--as", value: "WORKLOAD", about: "ask as this workload instead of the one that is logged in" },
+    { flag: "--enrol-code-file", value: "FILE", about: "one-time code for the first start as that workload" },
+    {
+      flag: "--tee",
+      value: "KIND",
+      about: "kind of evidence; this version collects one",
+      choices: [INSECURE_DEV_KIND],
+    },
+    { flag: "--mount", value: "KIND", about: "how the program reads", choices: ["tmpfs"], default: "tmpfs" },
+    { flag: "--verify", value: "WHEN", about: "full: all before the start", choices: ["full"], default: "full" },
+    { flag: "--insecure-allow-swap", about: "load although pages of the model may go to a swap device" },
+    { flag: "--print-measurement", about: "print the measurement of this start in hex, and start nothing" },
+  ],
+  takesProgram: true,
+  async run(context, input) {
+    const asked = readAsked(input);
+    return runModel(context, input, asked, await context.client());
+  },
+};
+
+function readAsked(input: CommandInput): Asked {
+  const [ref = ""] = input.args;
+  const [program, ...words] = input.rest;
+  if (!modelRef.safeParse(ref).success)
+    throw cliError("USAGE", { detail: `${ref.slice(0, 100)} is not name@version`, hint: HINT });
+  if (program === undefined) throw cliError("USAGE", { detail: "the program is missing", hint: HINT });
+  return { ref, program, words };
+}
+
+/** The part behind the connection: everything that can be refused without a key is refused before the key is asked for. */
+export async function runModel(
+  context: CommandContext,
+  input: CommandInput,
+  asked: Asked,
+  api: ApiClient,
+): Promise<CommandResult> {
+  if (input.text("--tee") === undefined) throw loaderError("EVIDENCE_NOT_CHOSEN");
+  const model = await api.call(getModel, { params: { ref: asked.ref } });
+  const launch: LaunchDescription = {
+    program: asked.program,
+    arguments: asked.words,
+    model: asked.ref,
+    package_id: model.package_id,
+    verify: "full",
+  };
+  if (input.on("--print-measurement")) {
+    const measurement = measureLaunch(launch);
+    return { data: { kind: INSECURE_DEV_KIND, measurement }, text: measurement };
+  }
+  const publicKeys = await readTrust(context, input);
+  await verifyStored(model, publicKeys);
+  await tellPromises(context);
+  const packageKey = await requestPackageKey({
+    api,
+    collector: createInsecureDevCollector({ launch }),
+    model: asked.ref,
+    packageId: model.package_id,
+  });
+  const { exitCode } = await runSealedModel({
+    storeUri: model.store_uri,
+    prefix: model.prefix,
+    packageKey,
+    trust: { publicKeys },
+    rootDigest: model.root_digest,
+    packageId: model.package_id,
+    command: [asked.program, ...asked.words],
+    env: context.env,
+    cwd: context.cwd,
+    signal: context.signal,
+    insecureAllowSwap: input.on("--insecure-allow-swap"),
+    progress: context.progress,
+    onReady: (ready) => tellReady(context, asked, ready),
+  });
+  return { data: undefined, exit: exitCode };
+}
+
+async function readTrust(context: CommandContext, input: CommandInput): Promise<string[]> {
+  const paths = input.all("--trust");
+  if (paths.length === 0) throw cliError("USAGE", { detail: "--trust is missing", hint: HINT });
+  const read = async (path: string) => fromUtf8(await readFileBounded(resolve(context.cwd, path), MAX_PEM_BYTES));
+  return Promise.all(paths.map(read));
+}
+
+/** Without a key; the loader verifies again, since the store may change in between. */
+async function verifyStored(model: PublishedModel, publicKeys: readonly string[]): Promise<void> {
+  const store = await openBlobStore(model.store_uri);
+  const seal = await verifySealed({ store, prefix: model.prefix, trust: trustKeys(publicKeys) });
+  if (seal.manifest.rootDigest === model.root_digest && seal.packageId === model.package_id) return;
+  throw sealingError("SEALED_TAMPERED", { detail: "the store holds another model than the one that was published" });
+}
+
+async function tellPromises(context: CommandContext): Promise<void> {
+  context.talk(`evidence: ${INSECURE_DEV_KIND}, which proves nothing; a hardware collector is not in this version`);
+  for (const { holds, about } of await hostPromises()) context.talk(`${holds ? "holds" : "not  "}  ${about}`);
+}
+
+/** On stderr: stdout belongs to the program. */
+function tellReady(context: CommandContext, asked: Asked, ready: RunReady): void {
+  const { files, bytes, rootDigest, keyId, noSwap, contained } = ready;
+  const told = { ready: true, model: asked.ref, files, bytes, root_digest: rootDigest, key_id: keyId };
+  const size = `${files} ${files === 1 ? "file" : "files"}, ${formatBytes(bytes)}`;
+  context.talk(
+    context.json
+      ? JSON.stringify({ ...told, no_swap: noSwap, contained })
+      : `${asked.ref}: ${size}, signed by ${keyId.slice(0, 16)}, verified in full; starting ${asked.program}`,
+  );
+}
