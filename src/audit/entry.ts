@@ -39,7 +39,7 @@ export function prepareEvent(recorded: AuditEvent, atMs: number): PreparedEvent 
   const parsed = event.safeParse(wire);
   if (!parsed.success)
     throw auditError("AUDIT_EVENT_INVALID", { detail: parsed.error.issues[0]?.path.join(".") ?? "" });
-  const bytes = canonical(parsed.data, recorded.action);
+  const bytes = canonical(wire, recorded.action);
   if (bytes.length > AUDIT_LIMITS.eventBytes) {
     throw auditError("AUDIT_EVENT_TOO_LARGE", {
       detail: `${String(recorded.action).slice(0, 80)} has ${bytes.length} bytes, the limit is ${AUDIT_LIMITS.eventBytes}`,

@@ -1,10 +1,12 @@
 /** Every command, in the order help shows them. */
 import type { Command } from "../command.ts";
+import { auditCheckpoint, auditExport, auditList, auditVerify } from "./audit.ts";
 import { checkout } from "./checkout.ts";
 import { completionCommand } from "./completion.ts";
 import { doctor } from "./doctor.ts";
 import { leaseList, leaseRevoke } from "./lease.ts";
 import { modelList, modelShow } from "./model.ts";
+import { policyCheck, policyExplain, policySet, policyShow, policyTest } from "./policy.ts";
 import { providerDelete, providerList, providerSet } from "./provider.ts";
 import { run } from "./run.ts";
 import { secretDelete, secretList, secretPut, secretRotate } from "./secret.ts";
@@ -26,6 +28,15 @@ export const commands: readonly Command[] = [
   providerList,
   providerDelete,
   doctor,
+  policyShow,
+  policySet,
+  policyCheck,
+  policyTest,
+  policyExplain,
+  auditList,
+  auditVerify,
+  auditExport,
+  auditCheckpoint,
   configShow,
   completionCommand(() => commands),
 ];
