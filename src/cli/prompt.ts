@@ -30,13 +30,15 @@ function readLine(stdin: Keyboard, typed: Uint8Array): Promise<number> {
   return new Promise((resolve, reject) => {
     let length = 0;
     const onData = (chunk: Buffer): void => {
-      for (const byte of chunk) {
-        if (byte === INTERRUPT) return stop(() => reject(cliError("INTERRUPTED")));
-        if (ENTER.has(byte)) return stop(() => resolve(length));
+      const end = chunk.findIndex((byte) => byte === INTERRUPT || ENTER.has(byte));
+      for (const byte of end === -1 ? chunk : chunk.subarray(0, end)) {
         if (BACKSPACE.has(byte)) length = Math.max(0, length - 1);
         else if (length < typed.length) typed[length++] = byte;
       }
+      const last = chunk[end];
       chunk.fill(0);
+      if (last === INTERRUPT) stop(() => reject(cliError("INTERRUPTED")));
+      else if (last !== undefined) stop(() => resolve(length));
     };
     const stop = (then: () => void): void => {
       stdin.off("data", onData);

@@ -132,7 +132,7 @@ function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts):
 }
 
 /** The URL that a proof must name: the origin the client used, which the host check has already allowed. */
-function absoluteUrl(url: string, host: string, ports: AppPorts): string {
+export function absoluteUrl(url: string, host: string, ports: Pick<AppPorts, "origins" | "scheme">): string {
   const parsed = new URL(url);
   return `${requestOrigin(host, ports.scheme, ports.origins())}${parsed.pathname}${parsed.search}`;
 }

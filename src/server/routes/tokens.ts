@@ -1,0 +1,60 @@
+/** Answers the routes of tokens: enrolment, listing, revocation, and who the caller is. */
+import * as contract from "../../contract/index.ts";
+import type { RevokeTarget, TokenInfo, TokenService } from "../../tokens/index.ts";
+import { authenticated, type Implementation } from "../handler.ts";
+import { type PolicyPorts, requireDecision } from "./require.ts";
+
+export interface TokenRouteServices extends PolicyPorts {
+  readonly tokens: TokenService;
+}
+
+const LOCAL = { type: "Server", id: "local" };
+const ADMINS = "admins";
+
+export function tokenRoutes(services: TokenRouteServices): Implementation[] {
+  const { tokens } = services;
+  return [
+    authenticated(contract.issueEnrolment, async ({ body }, caller) => {
+      await requireDecision(services, caller, "enrol", LOCAL);
+      const { code, expiresAt } = await tokens.enrol({
+        principal: { type: body.admin ? "Admin" : "Workload", id: body.workload },
+        groups: [...(body.admin ? [ADMINS] : []), ...(body.groups ?? [])],
+        by: caller.principal,
+        ...(body.ttl_seconds === undefined ? {} : { ttlSeconds: body.ttl_seconds }),
+      });
+      return { code, expires_at: isoTime(expiresAt), workload: body.workload };
+    }),
+    authenticated(contract.listTokens, async (_request, caller) => {
+      await requireDecision(services, caller, "revokeToken", LOCAL);
+      return { tokens: (await tokens.list()).map(toWire) };
+    }),
+    authenticated(contract.revokeToken, async ({ body }, caller) => {
+      const target: RevokeTarget = "token" in body ? { tokenId: body.token } : body;
+      const own = "tokenId" in target && target.tokenId === caller.tokenId;
+      if (!own) await requireDecision(services, caller, "revokeToken", LOCAL);
+      return tokens.revoke(target, { by: caller.principal });
+    }),
+    authenticated(contract.whoAmI, async (_request, { principal, groups, tokenId, expiresAt, keyThumbprint }) => ({
+      principal,
+      groups: [...groups],
+      token: tokenId,
+      expires_at: isoTime(expiresAt),
+      key_thumbprint: keyThumbprint,
+    })),
+  ];
+}
+
+function toWire({ id, principal, groups, issuedAt, expiresAt, keyThumbprint }: TokenInfo) {
+  return {
+    id,
+    principal,
+    groups: [...groups],
+    issued_at: isoTime(issuedAt),
+    expires_at: isoTime(expiresAt),
+    key_thumbprint: keyThumbprint,
+  };
+}
+
+function isoTime(milliseconds: number): string {
+  return new Date(milliseconds).toISOString();
+}
