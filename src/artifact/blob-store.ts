@@ -17,4 +17,6 @@ export interface BlobStore {
   delete(name: string): Promise<boolean>;
   /** Names under the prefix, sorted. */
   list(prefix: string): AsyncIterable<string>;
+  /** Removes what interrupted writes left under the prefix; to be called while nobody else writes there. */
+  discardUnfinished(prefix: string): Promise<void>;
 }

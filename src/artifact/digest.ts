@@ -6,6 +6,8 @@ import { files, fsSync, systemErrorCode } from "../host/index.ts";
 import { artifactError } from "./errors.ts";
 import { ARTIFACT_LIMITS } from "./limits.ts";
 
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fsSync.constants;
+
 /** The place of a model's file on disk; `.` is the model itself, when it is one file. */
 export function modelFilePath(root: string, path: string): string {
   return path === "." ? root : join(root, path);
@@ -34,9 +36,10 @@ export async function* readChunks(
   }
 }
 
+/** Without O_NONBLOCK a pipe that took the place of a file would hold the reader for ever. */
 async function openNoFollow(path: string): Promise<files.FileHandle> {
   try {
-    return await files.open(path, fsSync.constants.O_RDONLY | fsSync.constants.O_NOFOLLOW);
+    return await files.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch (error) {
     throw artifactError("MODEL_NOT_READABLE", {
       detail: `${path} (${systemErrorCode(error) ?? "unknown"})`,
@@ -55,11 +58,16 @@ async function fill(handle: files.FileHandle, buffer: Buffer): Promise<number> {
   return length;
 }
 
-/** Lower-case hex SHA-256 of a file. */
-export async function digestFile(root: string, path: string, progress?: Progress): Promise<string> {
+/** Lower-case hex SHA-256 of a file; throws MODEL_CHANGED when it is not `expectedBytes` long. */
+export async function digestFile(
+  root: string,
+  path: string,
+  expectedBytes?: number,
+  progress?: Progress,
+): Promise<string> {
   const hash = createHash("sha256");
   let done = 0;
-  for await (const chunk of readChunks(modelFilePath(root, path))) {
+  for await (const chunk of readChunks(modelFilePath(root, path), ARTIFACT_LIMITS.chunkBytes, expectedBytes)) {
     hash.update(chunk);
     done += chunk.length;
     progress?.({ step: "hash", done, total: 0, unit: "bytes" });

@@ -20,6 +20,7 @@ export const artifactError = defineErrors("artifact", {
     title: "That store is not known",
     hint: "this version stores in folders: file:///PATH",
   },
+  STORE_UNREADABLE: { status: 500, exit: EXIT.failed, title: "The store cannot be read" },
   STORE_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The store cannot be written" },
   HEADER_INVALID: { status: 400, exit: EXIT.failed, title: "The file's header is not valid" },
 });

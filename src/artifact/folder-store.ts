@@ -1,59 +1,56 @@
 /** A blob store in a folder: names are relative paths, writes are atomic and durable. */
+import { randomUUID } from "node:crypto";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { baseError } from "../base/index.ts";
-import { files, fsSync, processInfo, syncFolder, systemErrorCode } from "../host/index.ts";
+import { baseError, ModelkeepError } from "../base/index.ts";
+import { files, fsSync, syncFolder, systemErrorCode } from "../host/index.ts";
 import type { BlobStat, BlobStore } from "./blob-store.ts";
 import { artifactError } from "./errors.ts";
 import { ARTIFACT_LIMITS } from "./limits.ts";
 import { compareCodePoints } from "./walk.ts";
 
 const NAME = /^[A-Za-z0-9@+_-][A-Za-z0-9@+._-]*(\/[A-Za-z0-9@+_-][A-Za-z0-9@+._-]*)*$/;
+/** No blob's name begins with a dot, so these are never taken for one. */
 const TEMPORARY = ".tmp-";
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fsSync.constants;
 
 export class FolderStore implements BlobStore {
   readonly uri: string;
   readonly #root: string;
-  #writes = 0;
 
-  constructor(uri: string) {
+  constructor(uri: string, root: string) {
     this.uri = uri;
-    this.#root = fileURLToPath(uri);
+    this.#root = root;
   }
 
   async stat(name: string): Promise<BlobStat | undefined> {
-    const stat = await files.lstat(this.#path(name)).catch(() => undefined);
-    return stat?.isFile() ? { bytes: stat.size } : undefined;
-  }
-
-  async read(name: string, start: number, end: number): Promise<Uint8Array> {
-    const handle = await this.#open(name);
     try {
-      const buffer = Buffer.allocUnsafe(Math.max(0, end - start));
-      let length = 0;
-      while (length < buffer.length) {
-        const { bytesRead } = await handle.read(buffer, length, buffer.length - length, start + length);
-        if (bytesRead === 0) break;
-        length += bytesRead;
-      }
-      return buffer.subarray(0, length);
-    } finally {
-      await handle.close();
+      const stat = await files.lstat(this.#path(name));
+      return stat.isFile() ? { bytes: stat.size } : undefined;
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error instanceof ModelkeepError ? error : unreadable(name, error);
     }
   }
 
-  async readAll(name: string, maxBytes: number): Promise<Uint8Array> {
-    const bytes = await this.read(name, 0, maxBytes + 1);
-    if (bytes.length > maxBytes) throw baseError("LIMIT_EXCEEDED", { detail: `${name} is over ${maxBytes} bytes` });
-    return bytes;
+  read(name: string, start: number, end: number): Promise<Uint8Array> {
+    return this.#reading(name, (handle) => readRange(handle, start, end));
+  }
+
+  readAll(name: string, maxBytes: number): Promise<Uint8Array> {
+    return this.#reading(name, async (handle) => {
+      const { size } = await handle.stat();
+      const bytes = await readRange(handle, 0, Math.min(size, maxBytes) + 1);
+      if (bytes.length > maxBytes) throw baseError("LIMIT_EXCEEDED", { detail: `${name} is over ${maxBytes} bytes` });
+      return bytes;
+    });
   }
 
   async write(name: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<BlobStat> {
     const path = this.#path(name);
     const folder = dirname(path);
-    const temporary = join(folder, `${TEMPORARY}${processInfo().pid}-${++this.#writes}`);
+    const temporary = join(folder, `${TEMPORARY}${randomUUID()}`);
     try {
-      await files.mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       const bytes = await writeDurable(temporary, chunks);
       await files.rename(temporary, path);
       await syncFolder(folder);
@@ -61,32 +58,58 @@ export class FolderStore implements BlobStore {
     } catch (error) {
       await files.rm(temporary, { force: true }).catch(() => undefined);
       const code = systemErrorCode(error);
-      throw code?.startsWith("E") && error instanceof Error && error.name !== "ModelkeepError"
-        ? artifactError("STORE_UNWRITABLE", { detail: `${name} (${code})`, cause: error })
-        : error;
+      if (error instanceof ModelkeepError || code === undefined) throw error;
+      throw artifactError("STORE_UNWRITABLE", { detail: `${name} (${code})`, cause: error });
     }
   }
 
   async delete(name: string): Promise<boolean> {
+    const path = this.#path(name);
     try {
-      await files.unlink(this.#path(name));
+      await files.unlink(path);
+      await syncFolder(dirname(path));
       return true;
     } catch (error) {
-      if (systemErrorCode(error) === "ENOENT") return false;
-      throw error;
+      if (isAbsent(error)) return false;
+      throw artifactError("STORE_UNWRITABLE", {
+        detail: `${name} (${systemErrorCode(error) ?? "unknown"})`,
+        cause: error,
+      });
     }
   }
 
   async *list(prefix: string): AsyncGenerator<string> {
-    const names = await listFolder(this.#root, "");
-    for (const name of names.filter((candidate) => candidate.startsWith(prefix)).sort(compareCodePoints)) yield name;
+    const names = (await listFolder(this.#root, "", 0)).filter((name) => name.startsWith(prefix) && NAME.test(name));
+    yield* names.sort(compareCodePoints);
+  }
+
+  async discardUnfinished(prefix: string): Promise<void> {
+    for (const name of await listFolder(this.#root, "", 0)) {
+      const isTemporary = name.slice(name.lastIndexOf("/") + 1).startsWith(TEMPORARY);
+      if (isTemporary && name.startsWith(prefix)) await files.rm(join(this.#root, name), { force: true });
+    }
+  }
+
+  async #reading<T>(name: string, work: (handle: files.FileHandle) => Promise<T>): Promise<T> {
+    const handle = await this.#open(name);
+    try {
+      if (!(await handle.stat()).isFile()) throw artifactError("BLOB_NOT_FOUND", { detail: `${name} in ${this.uri}` });
+      return await work(handle);
+    } catch (error) {
+      throw error instanceof ModelkeepError ? error : unreadable(name, error);
+    } finally {
+      await handle.close();
+    }
   }
 
   async #open(name: string): Promise<files.FileHandle> {
+    const path = this.#path(name);
     try {
-      return await files.open(this.#path(name), fsSync.constants.O_RDONLY | fsSync.constants.O_NOFOLLOW);
+      return await files.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     } catch (error) {
-      throw artifactError("BLOB_NOT_FOUND", { detail: `${name} in ${this.uri}`, cause: error });
+      if (isAbsent(error) || systemErrorCode(error) === "ELOOP")
+        throw artifactError("BLOB_NOT_FOUND", { detail: `${name} in ${this.uri}`, cause: error });
+      throw unreadable(name, error);
     }
   }
 
@@ -96,6 +119,36 @@ export class FolderStore implements BlobStore {
     }
     return join(this.#root, name);
   }
+}
+
+function isAbsent(error: unknown): boolean {
+  const code = systemErrorCode(error);
+  return code === "ENOENT" || code === "ENOTDIR";
+}
+
+function unreadable(name: string, error: unknown): ModelkeepError {
+  return artifactError("STORE_UNREADABLE", {
+    detail: `${name} (${systemErrorCode(error) ?? "unknown"})`,
+    cause: error,
+  });
+}
+
+async function readRange(handle: files.FileHandle, start: number, end: number): Promise<Uint8Array> {
+  const buffer = Buffer.allocUnsafeSlow(Math.max(0, end - start));
+  let length = 0;
+  while (length < buffer.length) {
+    const { bytesRead } = await handle.read(buffer, length, buffer.length - length, start + length);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return buffer.subarray(0, length);
+}
+
+/** Makes the folder and what leads to it; each new name is durable in its parent. */
+async function makeFolder(path: string): Promise<void> {
+  const first = await files.mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  for (let folder = path; folder.length >= first.length; folder = dirname(folder)) await syncFolder(dirname(folder));
 }
 
 async function writeDurable(path: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {
@@ -113,12 +166,23 @@ async function writeDurable(path: string, chunks: AsyncIterable<Uint8Array> | It
   }
 }
 
-async function listFolder(root: string, folder: string): Promise<string[]> {
-  const entries = await files.readdir(join(root, folder), { withFileTypes: true }).catch(() => []);
-  const nested = entries.map(async (entry) => {
+async function listFolder(root: string, folder: string, depth: number): Promise<string[]> {
+  if (depth > ARTIFACT_LIMITS.depth)
+    throw baseError("LIMIT_EXCEEDED", { detail: `folders are nested deeper than ${ARTIFACT_LIMITS.depth}` });
+  const names: string[] = [];
+  for (const entry of await readFolder(join(root, folder))) {
     const name = folder === "" ? entry.name : `${folder}/${entry.name}`;
-    if (entry.isDirectory()) return listFolder(root, name);
-    return entry.isFile() && !entry.name.startsWith(TEMPORARY) ? [name] : [];
-  });
-  return (await Promise.all(nested)).flat();
+    if (entry.isDirectory()) for (const inner of await listFolder(root, name, depth + 1)) names.push(inner);
+    else if (entry.isFile()) names.push(name);
+  }
+  return names;
+}
+
+async function readFolder(path: string) {
+  try {
+    return await files.readdir(path, { withFileTypes: true });
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw unreadable(path, error);
+  }
 }

@@ -13,59 +13,85 @@ export interface ModelFile {
 export interface WalkOptions {
   /** Exact relative paths; a folder takes everything below with it. */
   readonly ignore?: readonly string[];
+  /** Told of links, devices and sockets instead of MODEL_FILE_REFUSED; `what` is a few words. */
+  readonly onRefused?: (path: string, what: string) => void;
+  /** Returns nothing instead of MODEL_EMPTY. */
+  readonly allowEmpty?: boolean;
 }
 
 /** Always left out, at the top level only (OMS, default exclusions). */
-export const DEFAULT_IGNORE = [".git", ".gitattributes", ".github", ".gitignore", ".gitmodules"] as const;
+export const DEFAULT_IGNORE = [".git", ".gitattributes", ".github", ".gitignore"] as const;
 
 /** Throws MODEL_FILE_REFUSED for links, devices and sockets that are not ignored, MODEL_EMPTY when nothing is left. */
 export async function walkModel(root: string, options: WalkOptions = {}): Promise<ModelFile[]> {
   const stat = await statRoot(root);
   if (stat.isFile()) return [{ path: ".", bytes: stat.size }];
-  const found: ModelFile[] = [];
-  await walkFolder(root, "", new Set([...DEFAULT_IGNORE, ...(options.ignore ?? [])]), 0, found);
-  if (found.length === 0) throw artifactError("MODEL_EMPTY", { detail: root });
-  return found.sort((a, b) => compareCodePoints(a.path, b.path));
+  if (!stat.isDirectory()) throw artifactError("MODEL_FILE_REFUSED", { detail: root });
+  const refuse = (path: string, what: string) => {
+    throw artifactError("MODEL_FILE_REFUSED", { detail: `${path} is ${what}` });
+  };
+  const ignored = new Set<string>([...DEFAULT_IGNORE, ...(options.ignore ?? [])]);
+  const walk: Walk = { root, ignored, onRefused: options.onRefused ?? refuse, found: [] };
+  await walkFolder(walk, "", 0);
+  if (walk.found.length === 0 && !options.allowEmpty) throw artifactError("MODEL_EMPTY", { detail: root });
+  return walk.found.sort((a, b) => compareCodePoints(a.path, b.path));
+}
+
+interface Walk {
+  readonly root: string;
+  readonly ignored: ReadonlySet<string>;
+  readonly onRefused: (path: string, what: string) => void;
+  readonly found: ModelFile[];
 }
 
 async function statRoot(root: string) {
   try {
     return await files.stat(root);
   } catch (error) {
-    throw artifactError("MODEL_NOT_READABLE", {
-      detail: `${root} (${systemErrorCode(error) ?? "unknown"})`,
-      cause: error,
-    });
+    throw notReadable(root, error);
   }
 }
 
-async function walkFolder(
-  root: string,
-  folder: string,
-  ignored: ReadonlySet<string>,
-  depth: number,
-  found: ModelFile[],
-): Promise<void> {
+async function walkFolder(walk: Walk, folder: string, depth: number): Promise<void> {
   if (depth > ARTIFACT_LIMITS.depth)
     throw artifactError("MODEL_PATH_INVALID", { detail: `folders are nested deeper than ${ARTIFACT_LIMITS.depth}` });
-  const entries = await files.readdir(join(root, folder), { withFileTypes: true, encoding: "buffer" });
-  for (const entry of entries) {
+  for (const entry of await readFolder(join(walk.root, folder))) {
     const name = decodeName(entry.name);
     const path = folder === "" ? name : `${folder}/${name}`;
-    if (ignored.has(path)) continue;
+    if (walk.ignored.has(path)) continue;
     if (Buffer.byteLength(path) > ARTIFACT_LIMITS.pathBytes)
       throw artifactError("MODEL_PATH_INVALID", {
         detail: `${path.slice(0, 80)}… is over ${ARTIFACT_LIMITS.pathBytes} bytes`,
       });
-    if (entry.isDirectory()) await walkFolder(root, path, ignored, depth + 1, found);
-    else if (entry.isFile()) found.push({ path, bytes: (await files.lstat(join(root, path))).size });
-    else
-      throw artifactError("MODEL_FILE_REFUSED", {
-        detail: `${path} is ${entry.isSymbolicLink() ? "a symbolic link" : "not a regular file"}`,
-      });
-    if (found.length > ARTIFACT_LIMITS.files)
+    if (entry.isDirectory()) await walkFolder(walk, path, depth + 1);
+    else if (entry.isFile()) walk.found.push({ path, bytes: await sizeOf(join(walk.root, path)) });
+    else walk.onRefused(path, entry.isSymbolicLink() ? "a symbolic link" : "not a regular file");
+    if (walk.found.length > ARTIFACT_LIMITS.files)
       throw artifactError("MODEL_PATH_INVALID", { detail: `over ${ARTIFACT_LIMITS.files} files` });
   }
+}
+
+async function readFolder(path: string) {
+  try {
+    return await files.readdir(path, { withFileTypes: true, encoding: "buffer" });
+  } catch (error) {
+    throw notReadable(path, error);
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await files.lstat(path)).size;
+  } catch (error) {
+    throw notReadable(path, error);
+  }
+}
+
+function notReadable(path: string, error: unknown) {
+  return artifactError("MODEL_NOT_READABLE", {
+    detail: `${path} (${systemErrorCode(error) ?? "unknown"})`,
+    cause: error,
+  });
 }
 
 function decodeName(name: Buffer): string {

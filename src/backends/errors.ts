@@ -12,9 +12,10 @@ export const backendError = defineErrors("backends", {
     status: 500,
     exit: EXIT.failed,
     title: "The key file does not exist",
-    hint: "modelkeep key create --kek FILE",
+    hint: "modelkeep kms init file:///PATH",
   },
   KMS_KEY_INVALID: { status: 500, exit: EXIT.failed, title: "The key file cannot be used" },
+  KMS_KEY_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The key file cannot be written" },
   UNWRAP_FAILED: {
     status: 422,
     exit: EXIT.verificationFailed,

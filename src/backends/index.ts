@@ -2,4 +2,5 @@
 export { backendError } from "./errors.ts";
 export { createKeyFile } from "./key-file.ts";
 export * from "./key-wrapper.ts";
+export { BACKEND_LIMITS } from "./limits.ts";
 export { openKeyWrapper } from "./open.ts";

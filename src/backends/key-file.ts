@@ -1,108 +1,152 @@
 /** A key-encryption key in a file of mode 0600: for one machine, and to try things; a KMS keeps it better. */
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
-import { z } from "zod";
-import { concatBytes, fromHex, parseJson, type Random, toHex, utf8, wipe } from "../base/index.ts";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { concatBytes, type Random, toHex, wipe } from "../base/index.ts";
 import { jcs } from "../codec/index.ts";
-import { files, GuardedBytes, processInfo, readFileBounded, writeFileAtomic } from "../host/index.ts";
+import { files, fsSync, type GuardedBytes, processInfo, syncFolder, systemErrorCode } from "../host/index.ts";
 import { backendError } from "./errors.ts";
+import { KEY_BYTES, KEY_FILE_FORMAT, type KeyFileContent, keyFileText, parseKeyFile } from "./key-file-format.ts";
 import type { KeyWrapper, WrapContext, WrappedKey } from "./key-wrapper.ts";
+import { BACKEND_LIMITS } from "./limits.ts";
 
-const FORMAT = "modelkeep-kek-v1";
-const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
-const MAX_FILE_BYTES = 64 * 1024;
-const MAX_WRAPPED_BYTES = 1_024;
+const MAX_CIPHERTEXT_BYTES = BACKEND_LIMITS.wrappedKeyBytes + NONCE_BYTES + TAG_BYTES;
 
-const schema = z.strictObject({
-  format: z.literal(FORMAT),
-  key_id: z.string().regex(/^[0-9a-f]{32}$/),
-  /** The last one wraps; all unwrap. */
-  versions: z
-    .array(z.strictObject({ version: z.string().regex(/^\d{1,6}$/), key: z.string().regex(/^[0-9a-f]{64}$/) }))
-    .min(1)
-    .max(1_000),
-});
-
-/** Makes the file; one that is there is left as it is and said so by `false`. */
+/**
+ * Makes the file with a fresh key; one that is there is left as it is, and `false` says so. Two that run at once make
+ * one key: the file is written aside and linked into place. Throws KMS_KEY_UNWRITABLE.
+ */
 export async function createKeyFile(uri: string, random: Random): Promise<boolean> {
-  const path = fileURLToPath(uri);
+  const path = pathOf(uri);
   if (await files.lstat(path).catch(() => undefined)) return false;
+  const key = random.bytes(KEY_BYTES);
+  const text = keyFileText(toHex(random.bytes(16)), "1", key);
+  wipe(key);
+  try {
+    return await linkIntoPlace(path, text, toHex(random.bytes(8)));
+  } catch (error) {
+    throw backendError("KMS_KEY_UNWRITABLE", {
+      detail: `${path} (${systemErrorCode(error) ?? "unknown"})`,
+      cause: error,
+    });
+  } finally {
+    wipe(text);
+  }
+}
+
+async function linkIntoPlace(path: string, text: Uint8Array, suffix: string): Promise<boolean> {
   await files.mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const text = utf8(
-    `${JSON.stringify({ format: FORMAT, key_id: toHex(random.bytes(16)), versions: [{ version: "1", key: toHex(random.bytes(KEY_BYTES)) }] })}\n`,
-  );
-  await writeFileAtomic(path, text, { mode: 0o600 });
-  wipe(text);
-  return true;
+  const aside = `${path}.${suffix}.new`;
+  const handle = await files.open(aside, "wx", 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  try {
+    await files.link(aside, path);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === "EEXIST") return false;
+    throw error;
+  } finally {
+    await files.rm(aside, { force: true });
+    await syncFolder(dirname(path));
+  }
 }
 
+/** Never makes a key: throws KMS_KEY_MISSING, or KMS_KEY_INVALID for a file that others may read or that is damaged. */
 export async function openKeyFile(uri: string, random: Random): Promise<KeyWrapper> {
-  const path = fileURLToPath(uri);
-  await checkMode(path);
-  const text = await readFileBounded(path, MAX_FILE_BYTES);
-  const parsed = schema.safeParse(parseJson(text, { what: path }));
+  const path = pathOf(uri);
+  const text = await readPrivateFile(path);
+  const content = parseKeyFile(text);
   wipe(text);
-  if (!parsed.success) throw backendError("KMS_KEY_INVALID", { detail: `${path} is not a ${FORMAT} file` });
-  const { key_id: keyId, versions } = parsed.data;
-  const keys = new Map(
-    versions.map(({ version, key }) => [version, GuardedBytes.take(fromHex(key) ?? new Uint8Array(KEY_BYTES))]),
-  );
-  return new KeyFile({ uri, keyId, keys, current: versions.at(-1)?.version ?? "1", random });
+  if (!content) throw backendError("KMS_KEY_INVALID", { detail: `${path} is not a ${KEY_FILE_FORMAT} file` });
+  return new KeyFile(pathToFileURL(path).href, content, random);
 }
 
-async function checkMode(path: string): Promise<void> {
-  const stat = await files.lstat(path).catch(() => undefined);
-  if (!stat) throw backendError("KMS_KEY_MISSING", { detail: path, hint: `modelkeep key create --kek ${path}` });
-  const { uid } = processInfo();
-  if (!stat.isFile()) throw backendError("KMS_KEY_INVALID", { detail: `${path} is not a regular file` });
-  if ((stat.mode & 0o077) !== 0)
-    throw backendError("KMS_KEY_INVALID", { detail: `${path} may be read by others`, hint: `chmod 600 ${path}` });
-  if (uid !== -1 && stat.uid !== uid)
-    throw backendError("KMS_KEY_INVALID", { detail: `${path} belongs to another user` });
+function pathOf(uri: string): string {
+  try {
+    const path = fileURLToPath(uri);
+    if (!path.includes("\0")) return path;
+  } catch {}
+  throw backendError("KMS_URI_UNKNOWN", { detail: "it names no file" });
 }
 
-interface KeyFileParts {
-  readonly uri: string;
-  readonly keyId: string;
-  readonly keys: ReadonlyMap<string, GuardedBytes>;
-  readonly current: string;
-  readonly random: Random;
+/** Mode and owner are those of the file that is read, not of one that was there before. */
+async function readPrivateFile(path: string): Promise<Uint8Array> {
+  const handle = await openFile(path);
+  try {
+    const stat = await handle.stat();
+    const { uid } = processInfo();
+    if (!stat.isFile()) throw backendError("KMS_KEY_INVALID", { detail: `${path} is not a regular file` });
+    if ((stat.mode & 0o077) !== 0)
+      throw backendError("KMS_KEY_INVALID", { detail: `${path} is open to others`, hint: `chmod 600 ${path}` });
+    if (uid !== -1 && stat.uid !== uid)
+      throw backendError("KMS_KEY_INVALID", {
+        detail: `${path} belongs to another user`,
+        hint: `chown ${uid} ${path}`,
+      });
+    if (stat.size > BACKEND_LIMITS.keyFileBytes)
+      throw backendError("KMS_KEY_INVALID", { detail: `${path} is over ${BACKEND_LIMITS.keyFileBytes} bytes` });
+    const buffer = Buffer.alloc(stat.size);
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function openFile(path: string): Promise<files.FileHandle> {
+  try {
+    return await files.open(path, fsSync.constants.O_RDONLY | fsSync.constants.O_NONBLOCK);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === "ENOENT")
+      throw backendError("KMS_KEY_MISSING", { detail: path, hint: `modelkeep kms init ${pathToFileURL(path).href}` });
+    throw backendError("KMS_KEY_INVALID", { detail: `${path} (${code ?? "unknown"})`, cause: error });
+  }
 }
 
 class KeyFile implements KeyWrapper {
   readonly uri: string;
-  readonly #parts: KeyFileParts;
+  readonly #content: KeyFileContent;
+  readonly #current: string;
+  readonly #random: Random;
 
-  constructor(parts: KeyFileParts) {
-    this.uri = parts.uri;
-    this.#parts = parts;
+  constructor(uri: string, content: KeyFileContent, random: Random) {
+    this.uri = uri;
+    this.#content = content;
+    this.#current = [...content.keys.keys()].at(-1) ?? "";
+    this.#random = random;
+  }
+
+  recognises(wrapped: WrappedKey): boolean {
+    return wrapped.keyId === this.#content.keyId && this.#content.keys.has(wrapped.keyVersion);
   }
 
   async wrap(key: Uint8Array, context: WrapContext): Promise<WrappedKey> {
-    if (key.length === 0 || key.length > MAX_WRAPPED_BYTES)
-      throw new RangeError(`a key to wrap has 1 to ${MAX_WRAPPED_BYTES} bytes`);
-    const { current, keyId, random } = this.#parts;
-    const nonce = random.bytes(NONCE_BYTES);
-    const ciphertext = this.#key(current).use((kek) => {
+    if (key.length === 0 || key.length > BACKEND_LIMITS.wrappedKeyBytes)
+      throw new RangeError(`a key to wrap has 1 to ${BACKEND_LIMITS.wrappedKeyBytes} bytes`);
+    const nonce = this.#random.bytes(NONCE_BYTES);
+    const ciphertext = this.#key(this.#current).use((kek) => {
       const cipher = createCipheriv("aes-256-gcm", kek, nonce);
-      cipher.setAAD(this.#aad(current, context));
+      cipher.setAAD(this.#aad(this.#current, context));
       return concatBytes(nonce, cipher.update(key), cipher.final(), cipher.getAuthTag());
     });
-    return { kms: this.uri, keyId, keyVersion: current, ciphertext };
+    return { kms: this.uri, keyId: this.#content.keyId, keyVersion: this.#current, ciphertext };
   }
 
   async unwrap(wrapped: WrappedKey, context: WrapContext): Promise<Uint8Array> {
     const { ciphertext, keyVersion } = wrapped;
-    const wrongKey = wrapped.keyId !== this.#parts.keyId || !this.#parts.keys.has(keyVersion);
-    if (wrongKey || ciphertext.length <= NONCE_BYTES + TAG_BYTES || ciphertext.length > MAX_WRAPPED_BYTES + 64)
-      throw backendError("UNWRAP_FAILED");
+    const wrongLength = ciphertext.length <= NONCE_BYTES + TAG_BYTES || ciphertext.length > MAX_CIPHERTEXT_BYTES;
+    if (!this.recognises(wrapped) || wrongLength) throw backendError("UNWRAP_FAILED");
     return this.#key(keyVersion).use((kek) => {
-      const decipher = createDecipheriv("aes-256-gcm", kek, ciphertext.subarray(0, NONCE_BYTES), {
-        authTagLength: TAG_BYTES,
-      });
+      const nonce = ciphertext.subarray(0, NONCE_BYTES);
+      const decipher = createDecipheriv("aes-256-gcm", kek, nonce, { authTagLength: TAG_BYTES });
       decipher.setAAD(this.#aad(keyVersion, context));
       decipher.setAuthTag(ciphertext.subarray(ciphertext.length - TAG_BYTES));
       const plain = decipher.update(ciphertext.subarray(NONCE_BYTES, ciphertext.length - TAG_BYTES));
@@ -117,12 +161,12 @@ class KeyFile implements KeyWrapper {
   }
 
   #key(version: string): GuardedBytes {
-    const key = this.#parts.keys.get(version);
+    const key = this.#content.keys.get(version);
     if (!key) throw backendError("UNWRAP_FAILED");
     return key;
   }
 
   #aad(version: string, context: WrapContext): Uint8Array {
-    return jcs({ format: FORMAT, key_id: this.#parts.keyId, key_version: version, context });
+    return jcs({ format: KEY_FILE_FORMAT, key_id: this.#content.keyId, key_version: version, context });
   }
 }

@@ -4,7 +4,7 @@
 export type WrapContext = Readonly<Record<string, string>>;
 
 export interface WrappedKey {
-  /** The KMS URI without credentials, for example `file:///etc/modelkeep/kek.json` or `vault://transit/models`. */
+  /** The KMS URI without credentials, for example `file:///etc/modelkeep/models.kek`. */
   readonly kms: string;
   readonly keyId: string;
   readonly keyVersion: string;
@@ -13,6 +13,8 @@ export interface WrappedKey {
 
 export interface KeyWrapper {
   readonly uri: string;
+  /** Whether this key made the wrap, by its id and version: an address is not enough, since a key file can move. */
+  recognises(wrapped: WrappedKey): boolean;
   /** The caller keeps `key` and wipes it. At most 1,024 bytes. */
   wrap(key: Uint8Array, context: WrapContext): Promise<WrappedKey>;
   /** Fails with UNWRAP_FAILED for a wrong context, key or damaged ciphertext. The caller wipes the result. */

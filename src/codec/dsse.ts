@@ -16,6 +16,8 @@ export interface DsseEnvelope {
 
 const MAX_SIGNATURES = 16;
 const MAX_PAYLOAD_TYPE_CHARACTERS = 256;
+/** An envelope as text, in bytes: a statement about as many files as a model may have. */
+const MAX_ENVELOPE_BYTES = 64 * 1024 * 1024;
 
 const schema = z.object({
   payload: z.string(),
@@ -34,8 +36,8 @@ export function dssePae(payloadType: string, payload: Uint8Array): Uint8Array {
 
 /** Takes bytes, text, or JSON that was parsed already. Throws DSSE_INVALID. */
 export function parseDsse(input: Uint8Array | string | object): DsseEnvelope {
-  const value =
-    typeof input === "string" || input instanceof Uint8Array ? parseJson(input, { what: "DSSE envelope" }) : input;
+  const isText = typeof input === "string" || input instanceof Uint8Array;
+  const value = isText ? parseJson(input, { what: "DSSE envelope", maxBytes: MAX_ENVELOPE_BYTES }) : input;
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw codecError("DSSE_INVALID", { detail: parsed.error.issues[0]?.path.join(".") ?? "" });
   return {

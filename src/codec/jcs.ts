@@ -5,7 +5,7 @@ import { codecError } from "./errors.ts";
 /** Nesting of arrays and objects. */
 const MAX_DEPTH = 64;
 
-/** Bytes of the canonical form. Throws JCS_INVALID for what JSON cannot hold: undefined, NaN, functions, lone surrogates. */
+/** Bytes of the canonical form. Throws JCS_INVALID for what JSON cannot hold: undefined, NaN, functions, dates, bytes, lone surrogates. */
 export function jcs(value: unknown): Uint8Array {
   return utf8(serialize(value, 0));
 }
@@ -15,9 +15,16 @@ function serialize(value: unknown, depth: number): string {
   if (value === null || typeof value === "boolean") return String(value);
   if (typeof value === "number") return numberText(value);
   if (typeof value === "string") return stringText(value);
-  if (Array.isArray(value)) return `[${value.map((item) => serialize(item, depth + 1)).join(",")}]`;
-  if (typeof value === "object") return objectText(value as Record<string, unknown>, depth);
+  if (Array.isArray(value)) return `[${Array.from(value, (item) => serialize(item, depth + 1)).join(",")}]`;
+  if (isPlainObject(value)) return objectText(value, depth);
   throw codecError("JCS_INVALID", { detail: `a ${typeof value}` });
+}
+
+/** A Date, a Map or bytes would come out as an empty object: two values, one text. */
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 /** ECMAScript's own number text is what section 3.2.2.3 asks for. */

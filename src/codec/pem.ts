@@ -9,10 +9,12 @@ export interface PemBlock {
 }
 
 const MAX_BLOCKS = 64;
+const MAX_CHARACTERS = 1024 * 1024;
 const BLOCK = /-----BEGIN ([A-Z0-9 ]{1,64})-----\r?\n([A-Za-z0-9+/=\r\n]*?)-----END \1-----/g;
 
 /** Every block of the text, in order; throws PEM_INVALID when there is none or one is damaged. */
 export function parsePem(text: string): PemBlock[] {
+  if (text.length > MAX_CHARACTERS) throw codecError("PEM_INVALID", { detail: `over ${MAX_CHARACTERS} characters` });
   const blocks = [...text.matchAll(BLOCK)].slice(0, MAX_BLOCKS + 1).map(([, label, body]) => {
     const der = fromBase64((body ?? "").replace(/[\r\n]/g, ""));
     if (!der || der.length === 0) throw codecError("PEM_INVALID", { detail: label ?? "" });
@@ -20,6 +22,8 @@ export function parsePem(text: string): PemBlock[] {
   });
   if (blocks.length === 0 || blocks.length > MAX_BLOCKS)
     throw codecError("PEM_INVALID", { detail: `${blocks.length} blocks` });
+  if (blocks.length !== text.split("-----BEGIN ").length - 1)
+    throw codecError("PEM_INVALID", { detail: "a block is damaged" });
   return blocks;
 }
 

@@ -61,17 +61,18 @@ export async function makeEnvelope(
 }
 
 /**
- * Only the given wrappers are used, by their own URIs: the URI in an envelope is a stranger's word. Throws
- * NO_KEY_SERVICE, UNWRAP_FAILED, or ENVELOPE_INVALID when the key opens but the envelope was changed.
+ * Only the given wrappers are used, and which one fits is told by the id of its key: the address in an envelope is a
+ * stranger's word. Throws NO_KEY_SERVICE, UNWRAP_FAILED, or ENVELOPE_INVALID when the key opens but the envelope was
+ * changed.
  */
 export async function unwrapPackageKey(envelope: KeyEnvelope, wrappers: readonly KeyWrapper[]): Promise<GuardedBytes> {
-  const pairs = envelope.recipients.flatMap((entry) => {
-    const wrapper = wrappers.find(({ uri }) => uri === entry.kms);
-    return wrapper ? [{ wrapper, wrapped: fromRecipient(entry) }] : [];
+  const pairs = envelope.recipients.map(fromRecipient).flatMap((wrapped) => {
+    const wrapper = wrappers.find((candidate) => candidate.recognises(wrapped));
+    return wrapper ? [{ wrapper, wrapped }] : [];
   });
   if (pairs.length === 0)
     throw sealingError("NO_KEY_SERVICE", {
-      detail: envelope.recipients.map(({ kms }) => kms.slice(0, 200)).join(", "),
+      detail: `it was wrapped by ${envelope.recipients.map(({ kms }) => kms.slice(0, 200)).join(", ")}`,
     });
   const key = await firstThatOpens(pairs, contextOf(envelope.package_id, envelope.root_digest));
   const { mac, ...body } = envelope;

@@ -11,6 +11,20 @@ export const sealingError = defineErrors("sealing", {
     title: "None of the envelope's key services is one of ours",
     hint: "modelkeep rewrap SEALED --kms URI",
   },
+  SEALER_NOT_SIGNER: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "The model was signed with another key than the one that seals it",
+    hint: "seal with the key that signed the model, or sign it anew: modelkeep sign MODEL --key KEY",
+  },
+  SEAL_UNSUPPORTED: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The model cannot be sealed as it is signed",
+    hint: "modelkeep sign MODEL --key KEY",
+  },
+  OUTPUT_EXISTS: { status: 409, exit: EXIT.failed, title: "The output is there already", hint: "name a new folder" },
+  OUTPUT_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The output cannot be written" },
   SEALED_EXISTS: {
     status: 409,
     exit: EXIT.failed,

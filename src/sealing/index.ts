@@ -1,14 +1,18 @@
-/** Floor 5: sealed models: payload, keys, and the order in which they are checked. */
+/** Floor 6: sealed models: payload, keys, and the order in which they are checked. */
+export { type CopyOptions, type CopyResult, copySealed, type SealedPlace } from "./copy.ts";
 export { type KeyEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts";
 export { sealingError } from "./errors.ts";
 export { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe, type FloeParameters, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
+export { openIntoFolder } from "./folder-output.ts";
 export { NAMES as SEALED_NAMES, SEAL_PREDICATE_TYPE, type SealedFile } from "./layout.ts";
 export { SEALING_LIMITS } from "./limits.ts";
 export { inspectSealed, readEnvelope, rewrapSealed, type SealedInfo, shredSealed } from "./manage.ts";
 export {
   type ModelSink,
   type OpenOptions,
+  type OpenWithKmsOptions,
   openSealedPackage,
+  openWithKms,
   type SealedSource,
   type VerifiedSeal,
   verifySeal,

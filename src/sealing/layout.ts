@@ -4,6 +4,7 @@ import { z } from "zod";
 import { concatBytes, uint32be, utf8 } from "../base/index.ts";
 import { jcs } from "../codec/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
+import { FLOE_HEADER_BYTES, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 
 export const SEAL_PREDICATE_TYPE = "urn:modelkeep:seal:v1";
@@ -41,6 +42,8 @@ export const sealedFile = z.strictObject({
 
 export type SealedFile = z.output<typeof sealedFile>;
 
+export const journalEntry = z.strictObject({ file: sealedFile, mac: hex32 });
+
 export const sealPredicate = z.strictObject({
   format: z.literal(SEALED_FORMAT),
   package_id: z.string().regex(/^[0-9a-f]{32}$/),
@@ -52,8 +55,16 @@ export const sealPredicate = z.strictObject({
 
 export type SealPredicate = z.output<typeof sealPredicate>;
 
+/** The SHA-256 of one plaintext segment. */
+export const LEAF_BYTES = 32;
+
 export function segmentCount(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / SEALING_LIMITS.segmentBytes));
+}
+
+/** Length of the FLOE message of a file of `bytes` bytes. */
+export function sealedBytes(bytes: number): number {
+  return FLOE_HEADER_BYTES + bytes + segmentCount(bytes) * SEGMENT_OVERHEAD_BYTES;
 }
 
 /** Key of one file: HKDF-SHA-256 of the package key over package id and path. The caller wipes it. */

@@ -9,6 +9,8 @@ export const SEALING_LIMITS = {
   envelopeBytes: 64 * 1024,
   bundleBytes: 64 * 1024 * 1024,
   recipients: 16,
+  /** The record of one finished file. */
+  journalBytes: 64 * 1024,
   /** FLOE: segments of one file. */
   segments: 2 ** 40,
 } as const;

@@ -1,9 +1,11 @@
 /** Opens a sealed model: signature, seal statement, header tag, then every segment's tag and hash before a byte is handed out. */
 import { createHash } from "node:crypto";
 import { type BlobStore, checkModelPath } from "../artifact/index.ts";
+import type { KeyWrapper } from "../backends/index.ts";
 import { equalBytes, type Progress, type Random, toHex } from "../base/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
 import { type Trust, type VerifiedManifest, verifyBundle, verifyStatement } from "../signing/index.ts";
+import { parseEnvelope, unwrapPackageKey } from "./envelope.ts";
 import { sealingError } from "./errors.ts";
 import { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
 import * as layout from "./layout.ts";
@@ -29,6 +31,15 @@ export interface OpenOptions extends SealedSource {
   /** The root digest and package that the caller was told of; another one is refused. */
   readonly expected?: { readonly rootDigest: string; readonly packageId: string };
   readonly progress?: Progress;
+  /** Stops between two segments. */
+  readonly signal?: AbortSignal;
+}
+
+/** As `OpenOptions`, for who asks the KMS itself. */
+export interface OpenWithKmsOptions extends Omit<OpenOptions, "packageKey" | "expected"> {
+  readonly wrappers: readonly KeyWrapper[];
+  /** The root digest that the caller was told of; another one is refused. */
+  readonly rootDigest?: string;
 }
 
 declare const verified: unique symbol;
@@ -75,55 +86,85 @@ function isSigned(file: layout.SealedFile, manifest: VerifiedManifest, index: nu
   return places && resource?.name === file.path && resource.digest === file.sha256;
 }
 
-/** Throws before a byte of a bad segment is handed out; what was handed out before is then to be thrown away by the caller. */
+/**
+ * Throws before a byte of a bad segment is handed out; what was handed out before is then to be thrown away by the
+ * caller.
+ */
 export async function openSealedPackage(options: OpenOptions): Promise<VerifiedSeal> {
   const seal = await verifySealed(options);
   const { expected } = options;
-  if (expected && (seal.manifest.rootDigest !== expected.rootDigest || seal.packageId !== expected.packageId)) {
-    throw sealingError("SEALED_TAMPERED", { detail: "the store holds another model than the one that was asked for" });
-  }
+  if (expected && (seal.manifest.rootDigest !== expected.rootDigest || seal.packageId !== expected.packageId))
+    throw anotherModel();
+  return openVerified(seal, options);
+}
+
+/** Signature, then the envelope that belongs to it, then one call of the KMS, then the files. */
+export async function openWithKms(options: OpenWithKmsOptions): Promise<VerifiedSeal> {
+  const seal = await verifySealed(options);
+  if (options.rootDigest !== undefined && options.rootDigest !== seal.manifest.rootDigest) throw anotherModel();
+  const name = layout.blobName(options.prefix, layout.NAMES.envelope);
+  const envelope = parseEnvelope(await options.store.readAll(name, SEALING_LIMITS.envelopeBytes));
+  if (envelope.package_id !== seal.packageId || envelope.root_digest !== seal.manifest.rootDigest)
+    throw sealingError("ENVELOPE_INVALID", { detail: "it is the envelope of another sealed model" });
+  using packageKey = await unwrapPackageKey(envelope, options.wrappers);
+  return await openVerified(seal, { ...options, packageKey });
+}
+
+function anotherModel() {
+  return sealingError("SEALED_TAMPERED", { detail: "the store holds another model than the one that was asked for" });
+}
+
+async function openVerified(seal: VerifiedSeal, options: OpenOptions): Promise<VerifiedSeal> {
   const total = seal.files.reduce((sum, file) => sum + file.bytes, 0);
   let before = 0;
   for (const file of seal.files) {
+    const reached = before;
     await openFile(options, seal.packageId, file, (done) =>
-      options.progress?.({ step: "decrypt", done: before + done, total, unit: "bytes" }),
+      options.progress?.({ step: "decrypt", done: reached + done, total, unit: "bytes" }),
     );
     before += file.bytes;
   }
   return seal;
 }
 
+/** The place of a file in the opened model; a model that is one file has no name inside. */
+function openedPath(file: layout.SealedFile): string {
+  return file.path === "." ? "model" : checkModelPath(file.path);
+}
+
+/**
+ * The whole file's digest is not computed again: the segments' hashes are the same signer's word about the same root,
+ * and the sealer held both against each other.
+ */
 async function openFile(
   options: OpenOptions,
   packageId: string,
   file: layout.SealedFile,
   onProgress: (done: number) => void,
 ): Promise<void> {
-  const path = file.path === "." ? "model" : checkModelPath(file.path);
   const leaves = await readLeaves(options, file);
   const floe = await openHeader(options, packageId, file);
-  const out = await options.into.open(path, file.bytes);
-  const whole = createHash("sha256");
   try {
-    const segments = layout.segmentCount(file.bytes);
-    for (let index = 0; index < segments; index++) {
-      const plain = await openSegment(options, file, floe, index, segments, leaves);
-      whole.update(plain);
-      await out.write(plain);
-      plain.fill(0);
-      onProgress(Math.min(file.bytes, (index + 1) * SEALING_LIMITS.segmentBytes));
+    const out = await options.into.open(openedPath(file), file.bytes);
+    try {
+      const segments = layout.segmentCount(file.bytes);
+      for (let index = 0; index < segments; index++) {
+        options.signal?.throwIfAborted();
+        const plain = await openSegment(options, file, floe, index, segments, leaves);
+        await out.write(plain).finally(() => plain.fill(0));
+        onProgress(Math.min(file.bytes, (index + 1) * SEALING_LIMITS.segmentBytes));
+      }
+    } finally {
+      await out.close();
     }
   } finally {
     floe.wipe();
-    await out.close();
   }
-  if (whole.digest("hex") !== file.sha256)
-    throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: the whole is not what was signed` });
 }
 
 async function readLeaves({ store, prefix }: SealedSource, file: layout.SealedFile): Promise<Uint8Array> {
-  const length = layout.segmentCount(file.bytes) * 32;
-  const leaves = await store.readAll(layout.blobName(prefix, file.leaves), length);
+  const length = layout.segmentCount(file.bytes) * layout.LEAF_BYTES;
+  const leaves = await store.read(layout.blobName(prefix, file.leaves), 0, length + 1);
   const digest = createHash("sha256").update(leaves).digest("hex");
   if (leaves.length !== length || digest !== file.leaves_sha256)
     throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: the list of segment hashes` });
@@ -132,7 +173,7 @@ async function readLeaves({ store, prefix }: SealedSource, file: layout.SealedFi
 
 async function openHeader(options: OpenOptions, packageId: string, file: layout.SealedFile): Promise<Floe> {
   const name = layout.blobName(options.prefix, file.blob);
-  const expectedBytes = FLOE_HEADER_BYTES + file.bytes + layout.segmentCount(file.bytes) * SEGMENT_OVERHEAD_BYTES;
+  const expectedBytes = layout.sealedBytes(file.bytes);
   const stat = await options.store.stat(name);
   if (stat && stat.bytes !== expectedBytes)
     throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: ${stat.bytes} bytes, expected ${expectedBytes}` });
@@ -165,7 +206,7 @@ async function openSegment(
     throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: segment ${index} is cut` });
   const plain = floe.openSegment(index, isLast, sealed);
   const leaf = createHash("sha256").update(plain).digest();
-  if (!equalBytes(leaf, leaves.subarray(index * 32, index * 32 + 32))) {
+  if (!equalBytes(leaf, leaves.subarray(index * layout.LEAF_BYTES, (index + 1) * layout.LEAF_BYTES))) {
     plain.fill(0);
     throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: segment ${index} is not what was signed` });
   }

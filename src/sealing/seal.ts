@@ -1,14 +1,14 @@
 /** Seals a signed model: encrypts every file, hashes every segment, wraps the key, signs what was made. Resumable. */
-import { createHash, createHmac, hkdfSync } from "node:crypto";
-import { type BlobStore, modelFilePath, readChunks } from "../artifact/index.ts";
+import { createHash } from "node:crypto";
+import { type BlobStore, checkModelPath, modelFilePath, readChunks, walkModel } from "../artifact/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
-import { concatBytes, equalBytes, fromHex, type Progress, parseJson, type Random, toHex, utf8 } from "../base/index.ts";
-import { jcs } from "../codec/index.ts";
+import { concatBytes, type Progress, type Random, toHex, utf8 } from "../base/index.ts";
 import { GuardedBytes } from "../host/index.ts";
-import { type ModelSigner, signStatement, type VerifiedManifest } from "../signing/index.ts";
+import { type ModelSigner, signingError, signStatement, type VerifiedManifest } from "../signing/index.ts";
 import { envelopeBytes, type KeyEnvelope, makeEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts";
 import { sealingError } from "./errors.ts";
 import { FLOE_1_MIB, Floe } from "./floe.ts";
+import { deleteJournal, isThere, readJournal, writeJournal } from "./journal.ts";
 import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 
@@ -23,6 +23,8 @@ export interface SealOptions {
   readonly prefix: string;
   readonly random: Random;
   readonly progress?: Progress;
+  /** Stops between two segments; what was finished is gone on with by the next run. */
+  readonly signal?: AbortSignal;
 }
 
 export interface SealedPackage {
@@ -36,155 +38,182 @@ export interface SealedPackage {
   readonly resumedFiles: number;
 }
 
-/** Throws SEALED_EXISTS when another sealed model is there, MODEL_CHANGED when a file is not what was signed. */
+/**
+ * Throws SEALED_EXISTS when a sealed model is there, SEALER_NOT_SIGNER or SEAL_UNSUPPORTED when the result could never
+ * be opened, MODEL_NOT_AS_SIGNED or MODEL_CHANGED when the files are not what was signed.
+ */
 export async function sealModel(options: SealOptions): Promise<SealedPackage> {
   const { store, prefix, manifest } = options;
-  const name = (part: string) => layout.blobName(prefix, part);
-  if (await store.stat(name(layout.NAMES.seal)))
+  checkSealable(options);
+  if (await store.stat(layout.blobName(prefix, layout.NAMES.seal)))
     throw sealingError("SEALED_EXISTS", { detail: `${store.uri} ${prefix}` });
+  await store.discardUnfinished(layout.blobName(prefix, "files/"));
   const { packageKey, envelope } = await startOrResume(options);
   try {
     const { files, resumedFiles } = await sealFiles(options, packageKey, envelope.package_id);
-    const predicate: layout.SealPredicate = {
-      format: layout.SEALED_FORMAT,
-      package_id: envelope.package_id,
-      payload: "FLOE-AES-256-GCM-HKDF-SHA-384",
-      segment_bytes: SEALING_LIMITS.segmentBytes,
-      leaf_hash: "sha256",
-      files,
-    };
-    const seal = await signStatement({
-      predicateType: layout.SEAL_PREDICATE_TYPE,
-      predicate,
-      rootDigest: manifest.rootDigest,
-      name: manifest.name,
-      signer: options.signer,
-    });
-    await store.write(name(layout.NAMES.bundle), [options.bundle]);
-    await store.write(name(layout.NAMES.seal), [utf8(seal)]);
-    for (const index of files.keys()) await store.delete(name(layout.journalName(index)));
+    const seal = await finish(options, envelope.package_id, files);
     return { packageId: envelope.package_id, rootDigest: manifest.rootDigest, envelope, seal, files, resumedFiles };
   } finally {
     packageKey.wipe();
   }
 }
 
+/** What opening will ask for is asked before the work is done. */
+function checkSealable({ manifest, signer }: SealOptions): void {
+  if (signer.keyId !== manifest.keyId) throw sealingError("SEALER_NOT_SIGNER");
+  const { method, hashType } = manifest.serialization;
+  if (method !== "files" || hashType !== "sha256")
+    throw sealingError("SEAL_UNSUPPORTED", { detail: `method ${method}, ${hashType}; it takes files and sha256` });
+  if (manifest.resources.length > SEALING_LIMITS.files)
+    throw sealingError("SEAL_UNSUPPORTED", { detail: `over ${SEALING_LIMITS.files} files` });
+  for (const { name } of manifest.resources) if (name !== ".") checkModelPath(name);
+}
+
+/** The seal is written last: without it there is no sealed model, and the next run goes on. */
+async function finish(options: SealOptions, packageId: string, files: readonly layout.SealedFile[]): Promise<string> {
+  const { store, prefix, manifest, signer, bundle } = options;
+  for (const file of files)
+    if (!(await isThere(options, file))) throw sealingError("SEALED_TAMPERED", { detail: `${file.path} in the store` });
+  const predicate: layout.SealPredicate = {
+    format: layout.SEALED_FORMAT,
+    package_id: packageId,
+    payload: "FLOE-AES-256-GCM-HKDF-SHA-384",
+    segment_bytes: SEALING_LIMITS.segmentBytes,
+    leaf_hash: "sha256",
+    files: [...files],
+  };
+  const { rootDigest, name } = manifest;
+  const seal = await signStatement({
+    predicateType: layout.SEAL_PREDICATE_TYPE,
+    predicate,
+    rootDigest,
+    name,
+    signer,
+  });
+  await store.write(layout.blobName(prefix, layout.NAMES.bundle), [bundle]);
+  await store.write(layout.blobName(prefix, layout.NAMES.seal), [utf8(seal)]);
+  for (const index of files.keys()) await deleteJournal(options, index);
+  return seal;
+}
+
 /** The envelope is written first, so that an interrupted run finds its key again through the KMS. */
 async function startOrResume(options: SealOptions): Promise<{ packageKey: GuardedBytes; envelope: KeyEnvelope }> {
   const { store, prefix, manifest, wrappers, random } = options;
   const name = layout.blobName(prefix, layout.NAMES.envelope);
-  if (await store.stat(name)) {
-    const envelope = parseEnvelope(await store.readAll(name, SEALING_LIMITS.envelopeBytes));
-    if (envelope.root_digest === manifest.rootDigest)
-      return { packageKey: await unwrapPackageKey(envelope, wrappers), envelope };
+  const old = (await store.stat(name))
+    ? parseEnvelope(await store.readAll(name, SEALING_LIMITS.envelopeBytes))
+    : undefined;
+  if (old && old.root_digest !== manifest.rootDigest)
     throw sealingError("SEALED_EXISTS", { detail: `${store.uri} ${prefix} holds another, unfinished model` });
+  const packageKey = old ? await unwrapPackageKey(old, wrappers) : GuardedBytes.take(random.bytes(32));
+  try {
+    const packageId = old?.package_id ?? toHex(random.bytes(16));
+    const envelope = await makeEnvelope(packageKey, packageId, manifest.rootDigest, wrappers);
+    await store.write(name, [envelopeBytes(envelope)]);
+    return { packageKey, envelope };
+  } catch (error) {
+    packageKey.wipe();
+    throw error;
   }
-  const packageKey = GuardedBytes.take(random.bytes(32));
-  const envelope = await makeEnvelope(packageKey, toHex(random.bytes(16)), manifest.rootDigest, wrappers);
-  await store.write(name, [envelopeBytes(envelope)]);
-  return { packageKey, envelope };
 }
 
 async function sealFiles(options: SealOptions, packageKey: GuardedBytes, packageId: string) {
+  const { root, manifest, store, prefix } = options;
+  const sizes = new Map((await walkSigned(root, manifest)).map(({ path, bytes }) => [path, bytes]));
+  const place = { store, prefix, packageKey };
   const files: layout.SealedFile[] = [];
   let resumedFiles = 0;
-  for (const [index, { name: path, digest }] of options.manifest.resources.entries()) {
-    const journal = layout.blobName(options.prefix, layout.journalName(index));
-    const before = await readJournal(options.store, journal, packageKey, { path, sha256: digest });
+  for (const [index, { name: path, digest: sha256 }] of manifest.resources.entries()) {
+    const bytes = sizes.get(path);
+    if (bytes === undefined) throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${path} is signed but not there` });
+    const before = await readJournal(place, index, { path, sha256 });
     if (before) resumedFiles++;
-    const file = before ?? (await sealFile(options, packageKey, packageId, { index, path, sha256: digest }));
-    if (!before) await options.store.write(journal, [journalBytes(packageKey, file)]);
+    const file = before ?? (await new FileSealer(options, packageKey, packageId).seal({ index, path, sha256, bytes }));
+    if (!before) await writeJournal(place, index, file);
     files.push(file);
   }
   return { files, resumedFiles };
 }
 
-async function sealFile(
-  options: SealOptions,
-  packageKey: GuardedBytes,
-  packageId: string,
-  file: { index: number; path: string; sha256: string },
-): Promise<layout.SealedFile> {
-  const key = layout.fileKey(packageKey, packageId, file.path);
-  const floe = Floe.encrypt(key, layout.fileAad(packageId, file.path), FLOE_1_MIB, options.random);
-  key.fill(0);
-  const whole = createHash("sha256");
-  const leaves: Uint8Array[] = [];
-  let bytes = 0;
-  const onSegment = (plain: Uint8Array) => {
-    whole.update(plain);
-    leaves.push(createHash("sha256").update(plain).digest());
-    bytes += plain.length;
-    options.progress?.({ step: `seal ${file.path}`, done: bytes, total: 0, unit: "bytes" });
-  };
-  const name = (part: string) => layout.blobName(options.prefix, part);
-  try {
-    await options.store.write(name(layout.fileName(file.index)), encrypt(options.root, file.path, floe, onSegment));
-  } finally {
-    floe.wipe();
+/** A file that is there and not signed would silently stay behind: refused. */
+async function walkSigned(root: string, manifest: VerifiedManifest) {
+  const signed = new Set(manifest.resources.map(({ name }) => name));
+  const signature = signed.has(layout.NAMES.bundle) ? [] : [layout.NAMES.bundle];
+  const files = await walkModel(root, { ignore: [...manifest.serialization.ignorePaths, ...signature] });
+  const unsigned = files.find(({ path }) => !signed.has(path));
+  if (unsigned) throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${unsigned.path} is there but not signed` });
+  return files;
+}
+
+interface FileToSeal {
+  readonly index: number;
+  readonly path: string;
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+class FileSealer {
+  readonly #options: SealOptions;
+  readonly #packageKey: GuardedBytes;
+  readonly #packageId: string;
+  readonly #whole = createHash("sha256");
+  readonly #leaves: Uint8Array[] = [];
+
+  constructor(options: SealOptions, packageKey: GuardedBytes, packageId: string) {
+    this.#options = options;
+    this.#packageKey = packageKey;
+    this.#packageId = packageId;
   }
-  if (whole.digest("hex") !== file.sha256) {
-    await options.store.delete(name(layout.fileName(file.index)));
-    throw sealingError("SEALED_TAMPERED", { detail: `${file.path} changed after it was signed` });
+
+  async seal(file: FileToSeal): Promise<layout.SealedFile> {
+    const { store, prefix, random } = this.#options;
+    const [blob, leaves] = [layout.fileName(file.index), layout.leavesName(file.index)];
+    const key = layout.fileKey(this.#packageKey, this.#packageId, file.path);
+    const floe = Floe.encrypt(key, layout.fileAad(this.#packageId, file.path), FLOE_1_MIB, random);
+    key.fill(0);
+    try {
+      await store.write(layout.blobName(prefix, blob), this.#encrypt(file, floe));
+    } finally {
+      floe.wipe();
+    }
+    const list = concatBytes(...this.#leaves);
+    await store.write(layout.blobName(prefix, leaves), [list]);
+    return {
+      path: file.path,
+      bytes: file.bytes,
+      blob,
+      leaves,
+      header_tag: toHex(floe.headerTag),
+      leaves_sha256: createHash("sha256").update(list).digest("hex"),
+      sha256: file.sha256,
+    };
   }
-  const list = concatBytes(...leaves);
-  await options.store.write(name(layout.leavesName(file.index)), [list]);
-  return {
-    path: file.path,
-    bytes,
-    blob: layout.fileName(file.index),
-    leaves: layout.leavesName(file.index),
-    header_tag: toHex(floe.headerTag),
-    leaves_sha256: createHash("sha256").update(list).digest("hex"),
-    sha256: file.sha256,
-  };
-}
 
-/** Header, then segments; one segment is held back, since only the end of the file tells which one is the last. */
-async function* encrypt(
-  root: string,
-  path: string,
-  floe: Floe,
-  onSegment: (plain: Uint8Array) => void,
-): AsyncGenerator<Uint8Array> {
-  yield floe.header;
-  let held: Uint8Array | undefined;
-  let index = 0;
-  for await (const chunk of readChunks(modelFilePath(root, path), SEALING_LIMITS.segmentBytes)) {
-    if (held) yield floe.sealSegment(index++, false, held);
-    held = Uint8Array.from(chunk);
-    onSegment(held);
+  /** Header, then segments. A file that is not what was signed ends in an error before its blob has a name. */
+  async *#encrypt(file: FileToSeal, floe: Floe): AsyncGenerator<Uint8Array> {
+    yield floe.header;
+    const last = layout.segmentCount(file.bytes) - 1;
+    let index = 0;
+    const path = modelFilePath(this.#options.root, file.path);
+    for await (const plain of readChunks(path, SEALING_LIMITS.segmentBytes, file.bytes)) {
+      this.#add(file, plain);
+      yield* floe.sealSegment(index, index === last, plain);
+      plain.fill(0);
+      index++;
+    }
+    if (index === 0) {
+      this.#add(file, new Uint8Array(0));
+      yield* floe.sealSegment(0, true, new Uint8Array(0));
+    }
+    if (this.#whole.digest("hex") !== file.sha256) throw signingError("MODEL_NOT_AS_SIGNED", { detail: file.path });
   }
-  if (!held) onSegment(new Uint8Array(0));
-  yield floe.sealSegment(index, true, held ?? new Uint8Array(0));
-  held?.fill(0);
-}
 
-/** What was finished is believed only with the package key's own authentication code. */
-function journalBytes(packageKey: GuardedBytes, file: layout.SealedFile): Uint8Array {
-  return utf8(JSON.stringify({ file, mac: toHex(journalMac(packageKey, file)) }));
-}
-
-async function readJournal(
-  store: BlobStore,
-  name: string,
-  packageKey: GuardedBytes,
-  expected: { path: string; sha256: string },
-): Promise<layout.SealedFile | undefined> {
-  if (!(await store.stat(name))) return undefined;
-  const value = parseJson(await store.readAll(name, 64 * 1024), { what: "journal" }) as {
-    file?: unknown;
-    mac?: unknown;
-  };
-  const file = layout.sealedFile.safeParse(value.file);
-  const mac = typeof value.mac === "string" ? fromHex(value.mac) : undefined;
-  if (!file.success || !mac || !equalBytes(mac, journalMac(packageKey, file.data))) return undefined;
-  return file.data.path === expected.path && file.data.sha256 === expected.sha256 ? file.data : undefined;
-}
-
-function journalMac(packageKey: GuardedBytes, file: layout.SealedFile): Uint8Array {
-  return packageKey.use((key) => {
-    const macKey = new Uint8Array(hkdfSync("sha256", key, new Uint8Array(0), utf8("modelkeep journal mac v1"), 32));
-    return new Uint8Array(createHmac("sha256", macKey).update(jcs(file)).digest());
-  });
+  #add(file: FileToSeal, plain: Uint8Array): void {
+    this.#options.signal?.throwIfAborted();
+    this.#whole.update(plain);
+    this.#leaves.push(createHash("sha256").update(plain).digest());
+    const done = this.#leaves.length * SEALING_LIMITS.segmentBytes;
+    const step = `seal ${file.path}`;
+    this.#options.progress?.({ step, done: Math.min(done, file.bytes), total: file.bytes, unit: "bytes" });
+  }
 }

@@ -8,6 +8,13 @@ export const signingError = defineErrors("signing", {
     title: "The key cannot sign models",
     hint: "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
   },
+  SIGNING_KEY_ENCRYPTED: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The private key is protected by a passphrase, which is not supported yet",
+    hint: "openssl pkcs8 -topk8 -nocrypt -in KEY -out PLAIN, then chmod 600 PLAIN",
+  },
+  SIGNING_KEY_EXPOSED: { status: 400, exit: EXIT.failed, title: "The private key is open to other users" },
   PUBLIC_KEY_INVALID: { status: 400, exit: EXIT.failed, title: "The public key cannot be used" },
   BUNDLE_INVALID: { status: 400, exit: EXIT.failed, title: "The signature file is not understood" },
   SIGNING_METHOD_UNSUPPORTED: {

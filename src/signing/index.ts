@@ -1,6 +1,7 @@
 /** Floor 5: OMS signatures and sibling statements. */
 export { makeBundle, type Trust, trustKeys, type VerifiedManifest, verifyBundle } from "./bundle.ts";
 export { signingError } from "./errors.ts";
+export { readSigningKey } from "./key-file.ts";
 export { loadEcSigner, loadTrustedKey, type ModelSigner, type TrustedKey } from "./keys.ts";
 export { SIGNING_LIMITS } from "./limits.ts";
 export type { Manifest, Resource, Serialization } from "./manifest.ts";

@@ -39,8 +39,11 @@ export function loadEcSigner(pem: Uint8Array): ModelSigner {
 }
 
 function parsePrivateKey(pem: Uint8Array): KeyObject {
+  const buffer = Buffer.from(pem.buffer, pem.byteOffset, pem.length);
+  if (buffer.includes("-----BEGIN ENCRYPTED PRIVATE KEY-----") || buffer.includes("Proc-Type: 4,ENCRYPTED"))
+    throw signingError("SIGNING_KEY_ENCRYPTED");
   try {
-    return createPrivateKey({ key: Buffer.from(pem.buffer, pem.byteOffset, pem.length), format: "pem" });
+    return createPrivateKey({ key: buffer, format: "pem" });
   } catch {
     throw signingError("SIGNING_KEY_INVALID", { detail: "it is not an unencrypted private key in PEM" });
   }
@@ -48,7 +51,7 @@ function parsePrivateKey(pem: Uint8Array): KeyObject {
 
 /** SPKI PEM of an EC public key; the text is normalised before it is hashed. */
 export function loadTrustedKey(pem: string | Uint8Array): TrustedKey {
-  const key = parsePublicKey(typeof pem === "string" ? pem : fromUtf8(pem));
+  const key = parsePublicKey(typeof pem === "string" ? pem : textOf(pem));
   const hash = hashOf(key);
   if (!hash) throw signingError("PUBLIC_KEY_INVALID", { detail: "it is not an EC key on P-256, P-384 or P-521" });
   const text = pemOf(key);
@@ -57,6 +60,14 @@ export function loadTrustedKey(pem: string | Uint8Array): TrustedKey {
     pem: text,
     verifies: (bytes, signature) => verify(hash, bytes, { key, dsaEncoding: "der" }, signature),
   };
+}
+
+function textOf(pem: Uint8Array): string {
+  try {
+    return fromUtf8(pem);
+  } catch {
+    throw signingError("PUBLIC_KEY_INVALID", { detail: "it is not text" });
+  }
 }
 
 function parsePublicKey(pem: string): KeyObject {

@@ -94,19 +94,58 @@ function checkResources(resources: readonly Resource[], hashType: string): void 
   for (const { name, algorithm, digest } of resources) {
     if (names.has(name)) throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${name.slice(0, 200)} is listed twice` });
     names.add(name);
-    const parts = name.split("/");
-    if (
-      name !== "." &&
-      (name.startsWith("/") ||
-        name.includes("\0") ||
-        parts.some((part) => part === ".." || part === "." || part === ""))
-    ) {
+    if (name !== "." && !staysInside(name))
       throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${name.slice(0, 200)} leaves the model` });
-    }
-    if (!algorithm.startsWith(hashType) || digest.length !== (hashType === "blake2b" ? 128 : 64)) {
+    const declared = algorithm === hashType || /^-sharded-\d{1,15}$/.test(algorithm.replace(hashType, ""));
+    if (!declared || digest.length !== (hashType === "blake2b" ? 128 : 64)) {
       throw signingError("BUNDLE_INVALID", {
         detail: `${name.slice(0, 200)} is hashed by ${algorithm}, declared is ${hashType}`,
       });
     }
+  }
+}
+
+function staysInside(path: string): boolean {
+  return !path.includes("\0") && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+}
+
+export interface Shard {
+  readonly start: number;
+  /** Not part of it any more. */
+  readonly end: number;
+  readonly digest: string;
+}
+
+/** Path → its shards in order, which must join without hole or overlap. Throws BUNDLE_INVALID, MODEL_NOT_AS_SIGNED. */
+export function shardsOf(resources: readonly Resource[]): Map<string, Shard[]> {
+  const shards = new Map<string, Shard[]>();
+  for (const { name, digest } of resources) {
+    const { path, start, end } = parseShardName(name);
+    const list = shards.get(path) ?? [];
+    if (list.length === 0) shards.set(path, list);
+    list.push({ start, end, digest });
+  }
+  for (const [path, list] of shards) checkJoined(path, list);
+  return shards;
+}
+
+/** `path:start:end`: the suffix is the last two integers, since a path may hold colons itself. */
+function parseShardName(name: string): { path: string; start: number; end: number } {
+  const match = /^(.+):(\d{1,15}):(\d{1,15})$/s.exec(name);
+  const [, path = "", start, end] = match ?? [];
+  if (!match) throw signingError("BUNDLE_INVALID", { detail: `${name.slice(0, 200)} names no shard` });
+  if (path !== "." && !staysInside(path))
+    throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${name.slice(0, 200)} leaves the model` });
+  return { path, start: Number(start), end: Number(end) };
+}
+
+function checkJoined(path: string, list: Shard[]): void {
+  let at = 0;
+  for (const { start, end } of list.sort((a, b) => a.start - b.start)) {
+    if (start !== at || end <= start)
+      throw signingError("MODEL_NOT_AS_SIGNED", {
+        detail: `the shards of ${path.slice(0, 200)} overlap or leave a hole`,
+      });
+    at = end;
   }
 }

@@ -34,7 +34,7 @@ export async function signModel(options: SignOptions): Promise<SignedModel> {
       ((update: Parameters<Progress>[0]) => options.progress?.({ ...update, done: before + update.done, total }));
     resources.push({
       name: file.path,
-      digest: await digestFile(options.root, file.path, progress),
+      digest: await digestFile(options.root, file.path, file.bytes, progress),
       algorithm: "sha256",
     });
     before += file.bytes;

@@ -5,6 +5,7 @@ import type { Progress } from "../base/index.ts";
 import { type Trust, type VerifiedManifest, verifyBundle } from "./bundle.ts";
 import { signingError } from "./errors.ts";
 import { SIGNING_LIMITS } from "./limits.ts";
+import { type Shard, shardsOf } from "./manifest.ts";
 
 export interface VerifyOptions {
   readonly root: string;
@@ -18,7 +19,8 @@ export interface VerifyOptions {
 }
 
 export interface VerifyFinding {
-  readonly rule: "missing" | "mismatch" | "unsigned";
+  /** `refused` is a link, a device or a socket. */
+  readonly rule: "missing" | "mismatch" | "unsigned" | "refused";
   readonly path: string;
   readonly message: string;
 }
@@ -26,103 +28,109 @@ export interface VerifyFinding {
 export interface VerifyReport {
   readonly verdict: "verified" | "failed";
   readonly manifest: VerifiedManifest;
+  /** At most SIGNING_LIMITS.findings of them. */
   readonly findings: readonly VerifyFinding[];
+  /** How many there are in all. */
+  readonly findingsTotal: number;
 }
 
-/** Throws like `verifyBundle`; what is wrong with files is in the report. */
+/** Another implementation leaves this one out too, and a signature does not say so: no finding when it is not signed. */
+const ALSO_IGNORED = ".gitmodules";
+
+/** Throws like `verifyBundle`; what is wrong with files is in the report, all of it. */
 export async function verifyModel(options: VerifyOptions): Promise<VerifyReport> {
   const manifest = verifyBundle(options.bundle, options.trust);
-  const { method, hashType, ignorePaths } = manifest.serialization;
-  if (hashType === "blake3") throw signingError("SIGNING_METHOD_UNSUPPORTED", { detail: "BLAKE3 digests" });
-  const files = await walkModel(options.root, { ignore: [...ignorePaths, ...(options.ignore ?? [])] });
-  const expected = method === "files" ? wholeFiles(manifest) : shardsOf(manifest, files);
-  const findings = await compare(options, files, expected, hashType === "blake2b" ? "blake2b512" : "sha256");
-  return { verdict: findings.length === 0 ? "verified" : "failed", manifest, findings };
+  if (manifest.serialization.hashType === "blake3")
+    throw signingError("SIGNING_METHOD_UNSUPPORTED", { detail: "BLAKE3 digests" });
+  return new Verification(options, manifest).run();
 }
 
-interface Expected {
-  readonly end: number | undefined;
-  readonly digest: string;
-}
+/** The ranges of a file that have a digest of their own; a whole file has one without an end. */
+type Expected = readonly { readonly end?: number; readonly digest: string }[];
 
-/** Path → consecutive ranges with their digests. */
-function wholeFiles(manifest: VerifiedManifest): Map<string, Expected[]> {
-  return new Map(manifest.resources.map(({ name, digest }) => [name, [{ end: undefined, digest }]]));
-}
+class Verification {
+  readonly #options: VerifyOptions;
+  readonly #manifest: VerifiedManifest;
+  readonly #hash: string;
+  readonly #expected: Map<string, Expected>;
+  readonly #findings: VerifyFinding[] = [];
+  readonly #refused = new Set<string>();
+  #total = 0;
 
-/** `path:start:end`; the suffix is the last two integers, and the shards of a file must join without hole or overlap. */
-function shardsOf(manifest: VerifiedManifest, files: readonly ModelFile[]): Map<string, Expected[]> {
-  const ranges = new Map<string, { start: number; end: number; digest: string }[]>();
-  for (const { name, digest } of manifest.resources) {
-    const match = /^(.+):(\d{1,15}):(\d{1,15})$/s.exec(name);
-    if (!match) throw signingError("BUNDLE_INVALID", { detail: `${name.slice(0, 200)} names no shard` });
-    const [, path = "", start, end] = match;
-    ranges.set(path, [...(ranges.get(path) ?? []), { start: Number(start), end: Number(end), digest }]);
+  constructor(options: VerifyOptions, manifest: VerifiedManifest) {
+    this.#options = options;
+    this.#manifest = manifest;
+    this.#hash = manifest.serialization.hashType === "blake2b" ? "blake2b512" : "sha256";
+    this.#expected = expectedOf(manifest);
   }
-  for (const file of files) if (file.bytes === 0 && !ranges.has(file.path)) ranges.set(file.path, []);
-  return new Map([...ranges].map(([path, list]) => [path, joined(path, list)]));
-}
 
-function joined(path: string, list: { start: number; end: number; digest: string }[]): Expected[] {
-  const sorted = list.sort((a, b) => a.start - b.start);
-  let at = 0;
-  for (const { start, end } of sorted) {
-    if (start !== at || end <= start)
-      throw signingError("MODEL_NOT_AS_SIGNED", {
-        detail: `the shards of ${path.slice(0, 200)} overlap or leave a hole`,
-      });
-    at = end;
-  }
-  return sorted;
-}
-
-async function compare(
-  options: VerifyOptions,
-  files: readonly ModelFile[],
-  expected: ReadonlyMap<string, readonly Expected[]>,
-  hash: string,
-): Promise<VerifyFinding[]> {
-  const findings: VerifyFinding[] = [];
-  const onDisk = new Map(files.map((file) => [file.path, file]));
-  const add = (rule: VerifyFinding["rule"], path: string, message: string) => {
-    if (findings.length < SIGNING_LIMITS.findings) findings.push({ rule, path, message });
-  };
-  for (const [path, ranges] of expected) {
-    const file = onDisk.get(path);
-    if (!file) add("missing", path, "is signed but not there");
-    else if (!(await matches(options, file, ranges, hash))) add("mismatch", path, "is not what was signed");
-  }
-  for (const { path } of files)
-    if (!expected.has(path) && !options.ignoreUnsigned) add("unsigned", path, "is there but not signed");
-  return findings;
-}
-
-async function matches(
-  options: VerifyOptions,
-  file: ModelFile,
-  ranges: readonly Expected[],
-  hash: string,
-): Promise<boolean> {
-  const last = ranges.at(-1);
-  if (last?.end !== undefined && last.end !== file.bytes) return false;
-  let index = 0;
-  let position = 0;
-  let current = createHash(hash);
-  for await (const chunk of readChunks(modelFilePath(options.root, file.path))) {
-    let rest: Uint8Array = chunk;
-    while (rest.length > 0) {
-      const end = ranges[index]?.end ?? Number.POSITIVE_INFINITY;
-      const take = rest.subarray(0, Math.min(rest.length, end - position));
-      current.update(take);
-      position += take.length;
-      rest = rest.subarray(take.length);
-      if (position !== end) continue;
-      if (current.digest("hex") !== ranges[index]?.digest) return false;
-      index++;
-      current = createHash(hash);
+  async run(): Promise<VerifyReport> {
+    const found = await this.#walk();
+    for (const [path, ranges] of this.#expected) {
+      const file = found.get(path);
+      if (this.#refused.has(path)) continue;
+      if (!file) this.#add("missing", path, "is signed but not there");
+      else if (!(await this.#matches(file, ranges))) this.#add("mismatch", path, "is not what was signed");
     }
-    options.progress?.({ step: "verify", done: position, total: file.bytes, unit: "bytes" });
+    for (const [path, file] of found) if (!this.#isSigned(file)) this.#add("unsigned", path, "is there but not signed");
+    return {
+      verdict: this.#total === 0 ? "verified" : "failed",
+      manifest: this.#manifest,
+      findings: this.#findings,
+      findingsTotal: this.#total,
+    };
   }
-  if (ranges.length === 0) return position === 0;
-  return ranges[0]?.end === undefined ? current.digest("hex") === ranges[0]?.digest : index === ranges.length;
+
+  async #walk(): Promise<Map<string, ModelFile>> {
+    const { root, ignore = [], ignoreUnsigned } = this.#options;
+    const also = this.#expected.has(ALSO_IGNORED) ? [] : [ALSO_IGNORED];
+    const found = await walkModel(root, {
+      ignore: [...this.#manifest.serialization.ignorePaths, ...ignore, ...also],
+      allowEmpty: true,
+      onRefused: (path, what) => {
+        this.#refused.add(path);
+        if (!ignoreUnsigned || this.#expected.has(path)) this.#add("refused", path, `is ${what}`);
+      },
+    });
+    return new Map(found.map((file) => [file.path, file]));
+  }
+
+  /** A list of shards does not name empty files (OMS 1.0, shards), so one more of them cannot be told. */
+  #isSigned({ path, bytes }: ModelFile): boolean {
+    const untold = this.#manifest.serialization.method === "shards" && bytes === 0;
+    return this.#options.ignoreUnsigned === true || untold || this.#expected.has(path);
+  }
+
+  #add(rule: VerifyFinding["rule"], path: string, message: string): void {
+    if (this.#total++ < SIGNING_LIMITS.findings) this.#findings.push({ rule, path, message });
+  }
+
+  async #matches(file: ModelFile, ranges: Expected): Promise<boolean> {
+    const end = ranges.at(-1)?.end;
+    if (end !== undefined && end !== file.bytes) return false;
+    let index = 0;
+    let position = 0;
+    let current = createHash(this.#hash);
+    for await (const chunk of readChunks(modelFilePath(this.#options.root, file.path))) {
+      let rest: Uint8Array = chunk;
+      while (rest.length > 0) {
+        const until = ranges[index]?.end ?? Number.POSITIVE_INFINITY;
+        const take = rest.subarray(0, until - position);
+        current.update(take);
+        position += take.length;
+        rest = rest.subarray(take.length);
+        if (position !== until) continue;
+        if (current.digest("hex") !== ranges[index++]?.digest) return false;
+        current = createHash(this.#hash);
+      }
+      this.#options.progress?.({ step: `verify ${file.path}`, done: position, total: file.bytes, unit: "bytes" });
+    }
+    if (end === undefined) return current.digest("hex") === ranges[0]?.digest;
+    return index === ranges.length && position === end;
+  }
+}
+
+function expectedOf({ serialization, resources }: VerifiedManifest): Map<string, Expected> {
+  if (serialization.method === "shards") return shardsOf(resources) satisfies Map<string, Shard[]>;
+  return new Map(resources.map(({ name, digest }) => [name, [{ digest }]]));
 }

@@ -9,14 +9,27 @@ import { modelList, modelShow } from "./model.ts";
 import { policyCheck, policyExplain, policySet, policyShow, policyTest } from "./policy.ts";
 import { providerDelete, providerList, providerSet } from "./provider.ts";
 import { run } from "./run.ts";
+import { inspect, kmsInit, open, rewrap, seal, shred } from "./sealing.ts";
 import { secretDelete, secretList, secretPut, secretRotate } from "./secret.ts";
 import { configShow, serve } from "./serve.ts";
+import { sign, verify } from "./signing.ts";
+import { pull, push } from "./stores.ts";
 
 export const commands: readonly Command[] = [
   serve,
   modelList,
   modelShow,
   run,
+  sign,
+  verify,
+  seal,
+  open,
+  inspect,
+  rewrap,
+  shred,
+  push,
+  pull,
+  kmsInit,
   secretPut,
   secretList,
   secretRotate,

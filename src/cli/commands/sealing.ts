@@ -1,0 +1,258 @@
+/** modelkeep kms init, seal, open, inspect, rewrap, shred: models that only the holder of a KMS key can read. */
+import { basename, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type BlobStore, openBlobStore } from "../../artifact/index.ts";
+import { createKeyFile, type KeyWrapper, openKeyWrapper } from "../../backends/index.ts";
+import { ModelkeepError } from "../../base/index.ts";
+import { files, readFileBounded } from "../../host/index.ts";
+import {
+  inspectSealed,
+  openIntoFolder,
+  rewrapSealed,
+  type SealedInfo,
+  sealingError,
+  sealModel,
+  shredSealed,
+} from "../../sealing/index.ts";
+import {
+  type ModelSigner,
+  readSigningKey,
+  SIGNING_LIMITS,
+  signModel,
+  trustKeys,
+  verifyBundle,
+} from "../../signing/index.ts";
+import type { Command, CommandArgument, CommandContext, CommandInput, CommandOption } from "../command.ts";
+import { cliError } from "../errors.ts";
+import { formatBytes } from "../terminal.ts";
+import { modelRoot, readPublicKey, signatureOf } from "./signing.ts";
+
+export const SEALED: CommandArgument = { name: "SEALED", about: "folder of the sealed model, or URI of its store" };
+export const PREFIX: CommandOption = { flag: "--prefix", value: "PREFIX", about: "where it lies in the store" };
+
+/** A folder by path, or a store by URI. */
+export function openPlace(context: CommandContext, place: string): Promise<BlobStore> {
+  const isUri = /^[a-z][a-z0-9+.-]*:/i.test(place);
+  return openBlobStore(isUri ? place : pathToFileURL(resolve(context.cwd, place)).href);
+}
+
+async function sealedPlace(context: CommandContext, input: CommandInput) {
+  return { store: await openPlace(context, input.args[0] ?? ""), prefix: input.text("--prefix") ?? "" };
+}
+
+function openWrappers(context: CommandContext, uris: readonly string[]): Promise<KeyWrapper[]> {
+  return Promise.all(uris.map((uri) => openKeyWrapper(uri, { random: context.random })));
+}
+
+export const kmsInit: Command = {
+  name: "kms init",
+  about: "Make a key file that can wrap the keys of models. No other command makes one.",
+  examples: [
+    { line: "modelkeep kms init file:///etc/modelkeep/models.kek", about: "a new key, in a file of mode 0600" },
+  ],
+  args: [{ name: "URI", about: "file:///PATH" }],
+  async run(context, input) {
+    const uri = input.args[0] ?? "";
+    if (!/^file:\/\/\/./.test(uri))
+      throw cliError("USAGE", { detail: `${uri.slice(0, 80)}: this version makes key files`, hint: "file:///PATH" });
+    const created = await createKeyFile(uri, context.random);
+    await openKeyWrapper(uri, { random: context.random });
+    return {
+      data: { kms: uri, created },
+      text: created ? `made ${uri}` : `${uri} is there already and was left alone`,
+    };
+  },
+};
+
+export const seal: Command = {
+  name: "seal",
+  about: "Encrypt a model for who holds a KMS key. Signs it first when it has no model.sig. Goes on where it stopped.",
+  examples: [
+    {
+      line: "modelkeep seal ./my-model --key signer.pem --kms file:///etc/modelkeep/models.kek --output ./sealed",
+      about: "into a folder",
+    },
+    {
+      line: "modelkeep seal ./my-model --key signer.pem --kms URI --output file:///srv/models --prefix my-model/1",
+      about: "into a store",
+    },
+  ],
+  args: [{ name: "MODEL", about: "folder, or a single file" }],
+  options: [
+    { flag: "--kms", value: "URI", about: "key that may open it", repeatable: true, required: true },
+    { flag: "--key", value: "PEM", about: "private key that signs, mode 0600", required: true },
+    { flag: "--output", value: "DIR|URI", about: "where the sealed model goes", required: true },
+    PREFIX,
+  ],
+  async run(context, input) {
+    const root = await modelRoot(context, input);
+    const signer = await readSigningKey(resolve(context.cwd, input.need("--key")));
+    const wrappers = await openWrappers(context, input.all("--kms"));
+    const store = await openPlace(context, input.need("--output"));
+    const signed = await signedBy(context, root, signer);
+    const { random, progress, signal } = context;
+    const prefix = input.text("--prefix") ?? "";
+    const sealed = await sealModel({
+      ...signed,
+      root,
+      signer,
+      wrappers,
+      store,
+      prefix,
+      random,
+      progress,
+      signal,
+    });
+    const data = {
+      store: store.uri,
+      prefix,
+      package_id: sealed.packageId,
+      root_digest: sealed.rootDigest,
+      files: sealed.files.length,
+      resumed_files: sealed.resumedFiles,
+    };
+    return { data, text: `sealed ${data.files} files, root ${data.root_digest}\n${store.uri} ${prefix}`.trimEnd() };
+  },
+};
+
+/** The signature that is there, else a new one over every file; either way of the key that seals. */
+async function signedBy(context: CommandContext, root: string, signer: ModelSigner) {
+  const signature = await signatureOf(root);
+  const isThere = await files.lstat(signature).catch(() => undefined);
+  const bundle = isThere
+    ? await readFileBounded(signature, SIGNING_LIMITS.bundleBytes)
+    : (await signModel({ root, signer, ignore: [basename(signature)], progress: context.progress })).bundle;
+  try {
+    return { bundle, manifest: verifyBundle(bundle, trustKeys([signer.publicKeyPem])) };
+  } catch (error) {
+    const another = error instanceof ModelkeepError && error.code === "SIGNER_NOT_TRUSTED";
+    throw another ? sealingError("SEALER_NOT_SIGNER", { detail: signature }) : error;
+  }
+}
+
+export const open: Command = {
+  name: "open",
+  about: "Verify and decrypt a sealed model into a new folder. Its plaintext is on the disk then: `run` avoids that.",
+  examples: [
+    {
+      line: "modelkeep open ./sealed --kms file:///etc/modelkeep/models.kek --trust signer.pub --output ./my-model",
+      about: "a folder of mode 0700 that appears whole or not at all",
+    },
+  ],
+  args: [SEALED],
+  options: [
+    { flag: "--kms", value: "URI", about: "key that opens it", repeatable: true, required: true },
+    { flag: "--trust", value: "PEM", about: "public key of a signer you trust", repeatable: true, required: true },
+    { flag: "--output", value: "DIR", about: "a folder that is not there yet", required: true },
+    { flag: "--root-digest", value: "HEX", about: "the model that it must be; an older one is refused then" },
+    PREFIX,
+  ],
+  async run(context, input) {
+    const output = resolve(context.cwd, input.need("--output"));
+    const pems = await Promise.all(input.all("--trust").map((path) => readPublicKey(context, path)));
+    const rootDigest = input.text("--root-digest");
+    const { random, progress, signal } = context;
+    const opened = await openIntoFolder(
+      {
+        ...(await sealedPlace(context, input)),
+        trust: trustKeys(pems),
+        wrappers: await openWrappers(context, input.all("--kms")),
+        random,
+        progress,
+        signal,
+        ...(rootDigest === undefined ? {} : { rootDigest: rootDigest.toLowerCase() }),
+      },
+      output,
+    );
+    const { manifest, packageId } = opened;
+    const data = {
+      verdict: "verified",
+      findings: [],
+      output,
+      package_id: packageId,
+      root_digest: manifest.rootDigest,
+      key_id: manifest.keyId,
+      files: opened.files.length,
+    };
+    return { data, text: `verified and opened ${data.files} files, root ${data.root_digest}\n${output}` };
+  },
+};
+
+export const inspect: Command = {
+  name: "inspect",
+  about: "What a sealed model says of itself. Nothing is verified and no key is needed.",
+  examples: [{ line: "modelkeep inspect ./sealed", about: "files, sizes, and who holds the keys" }],
+  args: [SEALED],
+  options: [PREFIX],
+  async run(context, input) {
+    const { store, prefix } = await sealedPlace(context, input);
+    const info = await inspectSealed(store, prefix);
+    return { data: wireOf(info), text: describe(info) };
+  },
+};
+
+function wireOf({ packageId, rootDigest, recipients, files: list }: SealedInfo) {
+  return {
+    verified: false,
+    package_id: packageId,
+    root_digest: rootDigest,
+    recipients: recipients.map(({ kms, keyId, keyVersion }) => ({ kms, key_id: keyId, key_version: keyVersion })),
+    files: list,
+  };
+}
+
+function describe(info: SealedInfo): string {
+  const recipients = info.recipients.map(({ kms, keyVersion }) => `key: ${kms} version ${keyVersion}`);
+  return [
+    `package ${info.packageId}`,
+    `root ${info.rootDigest} (not verified)`,
+    ...(recipients.length > 0 ? recipients : ["key: none, the model was shredded"]),
+    ...info.files.map(({ path, bytes }) => `${path}  ${formatBytes(bytes)}`),
+  ].join("\n");
+}
+
+export const rewrap: Command = {
+  name: "rewrap",
+  about: "Wrap a sealed model's key for other KMS keys; who is not named can no longer open it. The payload stays.",
+  examples: [
+    {
+      line: "modelkeep rewrap ./sealed --from-kms file:///etc/modelkeep/old.kek --kms file:///etc/modelkeep/new.kek",
+      about: "moves to a new key",
+    },
+  ],
+  args: [SEALED],
+  options: [
+    { flag: "--kms", value: "URI", about: "key that may open it from now on", repeatable: true, required: true },
+    { flag: "--from-kms", value: "URI", about: "key that opens it now; --kms when absent", repeatable: true },
+    PREFIX,
+  ],
+  async run(context, input) {
+    const { store, prefix } = await sealedPlace(context, input);
+    const to = await openWrappers(context, input.all("--kms"));
+    const given = input.all("--from-kms");
+    const from = given.length > 0 ? await openWrappers(context, given) : to;
+    const { package_id, recipients } = await rewrapSealed(store, prefix, from, to);
+    const data = { package_id, recipients: recipients.map(({ ciphertext: _, ...shown }) => shown) };
+    return { data, text: `wrapped for ${recipients.map(({ kms }) => kms).join(", ")}` };
+  },
+};
+
+export const shred: Command = {
+  name: "shred",
+  about: "Delete the wrapped keys of a sealed model: without a copy of them elsewhere nobody can ever read it again.",
+  examples: [{ line: "modelkeep shred ./sealed --yes", about: "without --yes nothing happens" }],
+  args: [SEALED],
+  options: [{ flag: "--yes", about: "really do it" }, PREFIX],
+  async run(context, input) {
+    const { store, prefix } = await sealedPlace(context, input);
+    const place = `${input.args[0]}${prefix === "" ? "" : ` --prefix ${prefix}`}`;
+    if (!input.on("--yes"))
+      throw cliError("USAGE", { detail: "this cannot be undone", hint: `modelkeep shred ${place} --yes` });
+    const { packageId } = await inspectSealed(store, prefix);
+    const shredded = await shredSealed(store, prefix);
+    const text = shredded
+      ? `shredded ${packageId}; copies of the envelope elsewhere still open it`
+      : "there was no key";
+    return { data: { package_id: packageId, shredded }, text };
+  },
+};

@@ -1,0 +1,148 @@
+/** modelkeep sign and verify: OMS signatures of a model on disk. */
+import { join, relative, resolve, sep } from "node:path";
+import { EXIT, ModelkeepError } from "../../base/index.ts";
+import { files, readFileBounded, writeFileAtomic } from "../../host/index.ts";
+import {
+  readSigningKey,
+  SIGNING_LIMITS,
+  signModel,
+  trustKeys,
+  type VerifyReport,
+  verifyModel,
+} from "../../signing/index.ts";
+import type { Command, CommandContext, CommandInput, CommandOption, CommandResult } from "../command.ts";
+import { cliError } from "../errors.ts";
+
+const SIGNATURE_FILE = "model.sig";
+
+const IGNORE: CommandOption = {
+  flag: "--ignore",
+  value: "PATH",
+  about: "file or folder to leave out, relative to the model",
+  repeatable: true,
+};
+
+/** The model's real path: what was checked does not move when a link on the way does. */
+export async function modelRoot(context: CommandContext, input: CommandInput): Promise<string> {
+  const path = resolve(context.cwd, input.args[0] ?? "");
+  return files.realpath(path).catch(() => path);
+}
+
+/** Paths as the signature names them; the files of the signature itself are among them. */
+export function ignoredPaths(root: string, input: CommandInput, signatures: readonly string[]): string[] {
+  const given = input.all("--ignore").map((path) => {
+    const clean = path.replace(/^(\.\/)+/, "").replace(/\/+$/, "");
+    if (clean === "" || clean.startsWith("/") || clean.split("/").some((part) => ["", ".", ".."].includes(part)))
+      throw cliError("USAGE", { detail: `--ignore ${path}: it is a path inside the model, without . and ..` });
+    return clean;
+  });
+  return [...new Set([...given, ...signatures.flatMap((path) => inside(root, path))])];
+}
+
+function inside(root: string, path: string): string[] {
+  const inner = relative(root, path);
+  return inner === "" || inner.startsWith("..") ? [] : [inner.split(sep).join("/")];
+}
+
+/** Where a model's own signature lies: in the folder, or beside a single file. */
+export async function signatureOf(root: string): Promise<string> {
+  const isFile = (await files.stat(root).catch(() => undefined))?.isFile();
+  return isFile ? `${root}.sig` : join(root, SIGNATURE_FILE);
+}
+
+export const sign: Command = {
+  name: "sign",
+  about: "Sign a model with an EC key, as an OpenSSF Model Signing bundle.",
+  examples: [
+    { line: "modelkeep sign ./my-model --key signer.pem", about: "writes ./my-model/model.sig" },
+    { line: "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signer.pem", about: "makes a key" },
+    { line: "openssl pkey -in signer.pem -pubout -out signer.pub", about: "the public half, for who verifies" },
+  ],
+  args: [{ name: "MODEL", about: "folder, or a single file" }],
+  options: [
+    { flag: "--key", value: "PEM", about: "private key on P-256, P-384 or P-521, mode 0600", required: true },
+    { flag: "--output", value: "FILE", about: "where the signature goes; model.sig in the model when absent" },
+    IGNORE,
+  ],
+  async run(context, input) {
+    const root = await modelRoot(context, input);
+    const given = input.text("--output");
+    const output = given === undefined ? await signatureOf(root) : resolve(context.cwd, given);
+    const signer = await readSigningKey(resolve(context.cwd, input.need("--key")));
+    const ignore = ignoredPaths(root, input, [output]);
+    const { bundle, rootDigest, files: signed } = await signModel({ root, signer, ignore, progress: context.progress });
+    await writeFileAtomic(output, bundle);
+    const data = { signature: output, root_digest: rootDigest, key_id: signer.keyId, files: signed.length };
+    return { data, text: `signed ${signed.length} files as ${rootDigest}\n${output}` };
+  },
+};
+
+export const verify: Command = {
+  name: "verify",
+  about: "Verify a model against its signature: every file, and no other. Exit 4 when it is not what was signed.",
+  examples: [
+    {
+      line: "modelkeep verify ./my-model --signature ./my-model/model.sig --public-key signer.pub",
+      about: "lists every file that is changed, missing or extra",
+    },
+  ],
+  args: [{ name: "MODEL", about: "folder, or a single file" }],
+  options: [
+    { flag: "--signature", value: "FILE", about: "the bundle", required: true },
+    { flag: "--public-key", value: "PEM", about: "a signer you trust", repeatable: true, required: true },
+    IGNORE,
+    { flag: "--ignore-unsigned", about: "files that the signature does not list are no failure" },
+  ],
+  async run(context, input) {
+    const root = await modelRoot(context, input);
+    const signature = resolve(context.cwd, input.need("--signature"));
+    const pems = await Promise.all(input.all("--public-key").map((path) => readPublicKey(context, path)));
+    const real = await files.realpath(signature).catch(() => signature);
+    const options = {
+      root,
+      bundle: await readFileBounded(signature, SIGNING_LIMITS.bundleBytes),
+      trust: trustKeys(pems),
+      ignore: ignoredPaths(root, input, [signature, real]),
+      ignoreUnsigned: input.on("--ignore-unsigned"),
+      progress: context.progress,
+    };
+    return judged(context, async () => resultOf(await verifyModel(options)));
+  },
+};
+
+export function readPublicKey(context: CommandContext, path: string): Promise<Uint8Array> {
+  return readFileBounded(resolve(context.cwd, path), SIGNING_LIMITS.keyFileBytes);
+}
+
+function resultOf({ verdict, manifest, findings, findingsTotal }: VerifyReport): CommandResult {
+  const more = findingsTotal > findings.length ? [`and ${findingsTotal - findings.length} more`] : [];
+  const failed = [...findings.map(({ rule, path, message }) => `${rule}: ${path} ${message}`), ...more];
+  return {
+    data: {
+      verdict,
+      findings,
+      findings_total: findingsTotal,
+      root_digest: manifest.rootDigest,
+      key_id: manifest.keyId,
+      files: manifest.resources.length,
+    },
+    text:
+      verdict === "verified"
+        ? `verified: ${manifest.resources.length} ${manifest.serialization.method}, root ${manifest.rootDigest}`
+        : [`failed: ${findingsTotal} findings`, ...failed].join("\n"),
+    exit: verdict === "verified" ? EXIT.done : EXIT.verificationFailed,
+  };
+}
+
+/** Under --json a refusal has the shape of every other verdict; what could not be judged stays an error. */
+async function judged(context: CommandContext, work: () => Promise<CommandResult>): Promise<CommandResult> {
+  try {
+    return await work();
+  } catch (error) {
+    const refused = error instanceof ModelkeepError && error.exit === EXIT.verificationFailed;
+    if (!refused || !context.json) throw error;
+    context.talk(`error: ${error.message}`);
+    const finding = { rule: error.code.toLowerCase().replaceAll("_", "-"), path: ".", message: error.message };
+    return { data: { verdict: "failed", findings: [finding], findings_total: 1 }, exit: error.exit };
+  }
+}

@@ -1,0 +1,50 @@
+/** modelkeep push and pull: a sealed model from a folder to a store and back, as it is. */
+import { copySealed, type SealedPlace } from "../../sealing/index.ts";
+import type { Command, CommandContext, CommandInput } from "../command.ts";
+import { formatBytes } from "../terminal.ts";
+import { openPlace, PREFIX } from "./sealing.ts";
+
+const FOLDER = { name: "DIR", about: "folder of the sealed model" };
+const STORE = { name: "STORE", about: "file:///FOLDER" };
+
+async function placeOf(context: CommandContext, place: string | undefined, prefix: string): Promise<SealedPlace> {
+  return { store: await openPlace(context, place ?? ""), prefix };
+}
+
+async function copy(context: CommandContext, from: SealedPlace, to: SealedPlace) {
+  const { progress, signal } = context;
+  const { packageId, copiedBlobs, keptBlobs, bytes } = await copySealed({ from, to, progress, signal });
+  const data = { package_id: packageId, copied_blobs: copiedBlobs, kept_blobs: keptBlobs, bytes };
+  const kept = keptBlobs > 0 ? `, ${keptBlobs} were there already` : "";
+  return { data, text: `copied ${copiedBlobs} blobs, ${formatBytes(bytes)}${kept}` };
+}
+
+const prefixOf = (input: CommandInput) => input.text("--prefix") ?? "";
+
+export const push: Command = {
+  name: "push",
+  about: "Copy a sealed model from a folder to a store. Goes on where it stopped; needs no key.",
+  examples: [
+    { line: "modelkeep push ./sealed file:///srv/models --prefix my-model/1", about: "every blob is read back" },
+  ],
+  args: [FOLDER, STORE],
+  options: [PREFIX],
+  async run(context, input) {
+    const from = await placeOf(context, input.args[0], "");
+    return copy(context, from, await placeOf(context, input.args[1], prefixOf(input)));
+  },
+};
+
+export const pull: Command = {
+  name: "pull",
+  about: "Copy a sealed model from a store to a folder. Goes on where it stopped; needs no key.",
+  examples: [
+    { line: "modelkeep pull file:///srv/models ./sealed --prefix my-model/1", about: "every blob is read back" },
+  ],
+  args: [STORE, FOLDER],
+  options: [PREFIX],
+  async run(context, input) {
+    const from = await placeOf(context, input.args[0], prefixOf(input));
+    return copy(context, from, await placeOf(context, input.args[1], ""));
+  },
+};

@@ -1,0 +1,51 @@
+/** Opens a sealed model into a folder that appears whole and verified, or not at all. */
+import { dirname, join } from "node:path";
+import { toHex } from "../base/index.ts";
+import { files, systemErrorCode } from "../host/index.ts";
+import { sealingError } from "./errors.ts";
+import { type ModelSink, type OpenWithKmsOptions, openWithKms, type VerifiedSeal } from "./open.ts";
+
+/**
+ * `output` must not be there yet: it is made with mode 0700, its files with 0600. Until everything is verified the
+ * plaintext lies in a folder beside it, which is removed on failure. Throws OUTPUT_EXISTS, OUTPUT_UNWRITABLE, and what
+ * `openWithKms` throws.
+ */
+export async function openIntoFolder(options: Omit<OpenWithKmsOptions, "into">, output: string): Promise<VerifiedSeal> {
+  if (await files.lstat(output).catch(() => undefined)) throw sealingError("OUTPUT_EXISTS", { detail: output });
+  const temporary = `${output}.unverified-${toHex(options.random.bytes(8))}`;
+  await writing(temporary, () => files.mkdir(temporary, { mode: 0o700 }));
+  try {
+    const seal = await openWithKms({ ...options, into: folderSink(temporary) });
+    await writing(output, () => files.rename(temporary, output));
+    return seal;
+  } catch (error) {
+    await files.rm(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Files of mode 0600 below `root`, each new. */
+function folderSink(root: string): ModelSink {
+  return {
+    async open(path) {
+      const place = join(root, path);
+      await writing(place, () => files.mkdir(dirname(place), { recursive: true, mode: 0o700 }));
+      const handle = await writing(place, () => files.open(place, "wx", 0o600));
+      return {
+        write: (chunk) => writing(place, () => handle.writeFile(chunk)),
+        close: () => handle.close(),
+      };
+    },
+  };
+}
+
+async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw sealingError("OUTPUT_UNWRITABLE", {
+      detail: `${path} (${systemErrorCode(error) ?? "unknown"})`,
+      cause: error,
+    });
+  }
+}
