@@ -25,7 +25,7 @@ interface Plan {
 
 /**
  * Resolves when the program has ended. Fails before it starts with the code of what was wrong: SEALED_TAMPERED,
- * SIGNATURE_INVALID, PROGRAM_NOT_FOUND, NAMESPACE_UNAVAILABLE, SWAP_IN_USE, MEMORY_TOO_SMALL, LOAD_FAILED.
+ * SIGNER_NOT_TRUSTED, PROGRAM_NOT_FOUND, NAMESPACE_UNAVAILABLE, SWAP_IN_USE, MEMORY_TOO_SMALL, LOAD_FAILED.
  */
 export async function runSealedModel(options: RunSealedOptions): Promise<RunResult> {
   try {

@@ -2,7 +2,16 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -157,7 +166,9 @@ export function pause(milliseconds: number): Promise<void> {
 /** Whether this machine gives the namespace at all; the words say how to have it. */
 export function canMount(): boolean {
   try {
-    execFileSync("unshare", ["--user", "--map-current-user", "--keep-caps", "--mount", "/bin/true"], { stdio: "ignore" });
+    execFileSync("unshare", ["--user", "--map-current-user", "--keep-caps", "--mount", "/bin/true"], {
+      stdio: "ignore",
+    });
     return true;
   } catch {
     return process.getuid?.() === 0;
