@@ -171,9 +171,10 @@ class StoredTokens implements TokenService {
     try {
       await this.#record("token.issue", entityText(principal), principal, data);
     } catch (error) {
-      await this.#options.store.transaction((tx) =>
-        more.enrolled ? ledger.revokeToken(tx, tokenId, token.issuedAt) : tx.delete(TABLES.tokens, tokenId),
-      );
+      await this.#options.store.transaction(async (tx) => {
+        if (more.enrolled) await ledger.revokeToken(tx, tokenId, token.issuedAt);
+        else await tx.delete(TABLES.tokens, tokenId);
+      });
       throw error;
     }
     return { accessToken, tokenId, expiresInSeconds: this.#ttlSeconds, principal, groups };

@@ -1,10 +1,12 @@
 /** Every command, in the order help shows them. */
 import type { Command } from "../command.ts";
+import { agent } from "./agent.ts";
 import { auditCheckpoint, auditExport, auditList, auditVerify } from "./audit.ts";
 import { checkout } from "./checkout.ts";
 import { completionCommand } from "./completion.ts";
 import { doctor } from "./doctor.ts";
 import { leaseList, leaseRevoke } from "./lease.ts";
+import { login, logout, whoami } from "./login.ts";
 import { modelList, modelShow } from "./model.ts";
 import { policyCheck, policyExplain, policySet, policyShow, policyTest } from "./policy.ts";
 import { providerDelete, providerList, providerSet } from "./provider.ts";
@@ -14,9 +16,17 @@ import { secretDelete, secretList, secretPut, secretRotate } from "./secret.ts";
 import { configShow, serve } from "./serve.ts";
 import { sign, verify } from "./signing.ts";
 import { pull, push } from "./stores.ts";
+import { tokenIssue, tokenRevoke, tokenShow } from "./token.ts";
 
 export const commands: readonly Command[] = [
   serve,
+  login,
+  logout,
+  whoami,
+  tokenIssue,
+  tokenShow,
+  tokenRevoke,
+  agent,
   modelList,
   modelShow,
   run,
