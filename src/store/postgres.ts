@@ -15,6 +15,10 @@ const MIGRATIONS: readonly string[] = [
 
 /** An arbitrary number that servers lock while they migrate. */
 const MIGRATION_LOCK = 7_264_001;
+/** An arbitrary number: transactions that met a conflict lock it one after the other, the others share it. */
+const TURN_LOCK = 7_264_002;
+const BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+const BEGIN_BESIDE = `${BEGIN}; SELECT pg_try_advisory_xact_lock_shared(${TURN_LOCK}) AS free`;
 const CHANNEL_PREFIX = "modelkeep_";
 /** Pauses between tries to listen again after the connection was lost, in milliseconds. */
 const RELISTEN_MS = [50, 100, 200, 500, 1_000] as const;
@@ -74,6 +78,8 @@ class PostgresEngine implements Engine {
   readonly #listeners = new Map<string, Set<{ onMessage: (message: string) => void; onGap: () => void }>>();
   readonly reader: EngineTransaction;
   #listening: pg.Client | undefined;
+  /** The connection that is being made, so that not two are. */
+  #starting: Promise<void> | undefined;
   #closed = false;
 
   constructor(pool: pg.Pool, settings: pg.ClientConfig, ports: PostgresPorts) {
@@ -83,32 +89,26 @@ class PostgresEngine implements Engine {
     this.reader = rowsOf(pool);
   }
 
+  /** The first try runs beside others; who met a conflict waits in line and then runs alone, so that all get their turn. */
   async transaction<T>(work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#attempt(work);
-      } catch (error) {
-        if (!RETRY_CODES.has(sqlState(error)) || attempt >= STORE_LIMITS.transactionTries) throw postgresError(error);
-        await new Promise((resolve) => setTimeout(resolve, attempt * 2));
-      }
+    const client = await this.#connect();
+    let broken: Error | undefined;
+    try {
+      const beside = await attempt(client, BEGIN_BESIDE, work);
+      return beside.done ? beside.result : await inTurn(client, work);
+    } catch (error) {
+      broken = await probe(client);
+      throw postgresError(error);
+    } finally {
+      client.release(broken);
     }
   }
 
-  async #attempt<T>(work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
-    const client = await this.#pool.connect();
-    let broken: Error | undefined;
+  async #connect(): Promise<pg.PoolClient> {
     try {
-      await client.query("BEGIN ISOLATION LEVEL SERIALIZABLE");
-      const result = await work(rowsOf(client));
-      await client.query("COMMIT");
-      return result;
+      return await this.#pool.connect();
     } catch (error) {
-      await client.query("ROLLBACK").catch((rollback: Error) => {
-        broken = rollback;
-      });
-      throw error;
-    } finally {
-      client.release(broken);
+      throw postgresError(error);
     }
   }
 
@@ -123,9 +123,26 @@ class PostgresEngine implements Engine {
     this.#listeners.set(channel, listeners);
     const listener = { onMessage, onGap };
     listeners.add(listener);
-    if (!this.#listening) await this.#listen();
-    else await this.#listening.query(`LISTEN ${pg.escapeIdentifier(CHANNEL_PREFIX + channel)}`);
+    try {
+      await this.#listenTo(channel);
+    } catch (error) {
+      listeners.delete(listener);
+      throw postgresError(error);
+    }
     return () => void listeners.delete(listener);
+  }
+
+  async #listenTo(channel: string): Promise<void> {
+    if (!this.#listening) await this.#startListening();
+    // The connection that was just made may have asked for its channels before this one was known.
+    await this.#listening?.query(listenStatement(channel));
+  }
+
+  #startListening(): Promise<void> {
+    this.#starting ??= this.#listen().finally(() => {
+      this.#starting = undefined;
+    });
+    return this.#starting;
   }
 
   async #listen(): Promise<void> {
@@ -138,10 +155,15 @@ class PostgresEngine implements Engine {
     client.once("end", () => {
       if (this.#listening === client) void this.#listenAgain();
     });
-    await client.connect();
-    this.#listening = client;
-    for (const channel of this.#listeners.keys())
-      await client.query(`LISTEN ${pg.escapeIdentifier(CHANNEL_PREFIX + channel)}`);
+    try {
+      await client.connect();
+      for (const channel of this.#listeners.keys()) await client.query(listenStatement(channel));
+      if (this.#closed) throw storeError("STORE_UNREACHABLE", { detail: "the store is closed" });
+      this.#listening = client;
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
   }
 
   /** What was said while nobody listened is lost: everyone is told at once, and again when messages come again. */
@@ -151,7 +173,7 @@ class PostgresEngine implements Engine {
     for (let attempt = 0; !this.#closed; attempt++) {
       await new Promise((resolve) => setTimeout(resolve, RELISTEN_MS[Math.min(attempt, RELISTEN_MS.length - 1)]));
       try {
-        await this.#listen();
+        await this.#startListening();
         return this.#tellGap();
       } catch (error) {
         this.#ports.log.warn("cannot listen to PostgreSQL", { code: systemErrorCode(error) });
@@ -175,6 +197,55 @@ class PostgresEngine implements Engine {
     this.#listening = undefined;
     await listening?.end().catch(() => undefined);
     await this.#pool.end();
+  }
+}
+
+type Attempt<T> = { readonly done: true; readonly result: T } | { readonly done: false };
+
+/** Not done: others were in the way, and it may be tried again. */
+async function attempt<T>(
+  client: pg.PoolClient,
+  begin: string,
+  work: (tx: EngineTransaction) => Promise<T>,
+): Promise<Attempt<T>> {
+  try {
+    const begun: unknown = await client.query(begin);
+    const othersWait = Array.isArray(begun) && begun[1]?.rows[0]?.free === false;
+    if (othersWait) {
+      await client.query("ROLLBACK");
+      return { done: false };
+    }
+    const result = await work(rowsOf(client));
+    await client.query("COMMIT");
+    return { done: true, result };
+  } catch (error) {
+    await client.query("ROLLBACK").catch(() => undefined);
+    if (RETRY_CODES.has(sqlState(error))) return { done: false };
+    throw error;
+  }
+}
+
+async function inTurn<T>(client: pg.PoolClient, work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
+  await client.query("SELECT pg_advisory_lock($1)", [TURN_LOCK]);
+  try {
+    for (let tries = 2; tries <= STORE_LIMITS.transactionTries; tries++) {
+      const alone = await attempt(client, BEGIN, work);
+      if (alone.done) return alone.result;
+    }
+    throw storeError("STORE_UNREACHABLE", { detail: "too many conflicts" });
+  } finally {
+    // Where this fails the connection is broken, and its locks are gone with it.
+    await client.query("SELECT pg_advisory_unlock($1)", [TURN_LOCK]).catch(() => undefined);
+  }
+}
+
+/** The error of a connection that must not be used again. */
+async function probe(client: pg.PoolClient): Promise<Error | undefined> {
+  try {
+    await client.query("SELECT 1");
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error : new Error("the connection is broken");
   }
 }
 
@@ -209,6 +280,10 @@ function rowsOf(client: Queryable): EngineTransaction {
   };
 }
 
+function listenStatement(channel: string): string {
+  return `LISTEN ${pg.escapeIdentifier(CHANNEL_PREFIX + channel)}`;
+}
+
 function toRow(row: { id: string; version: string; value: Buffer } | undefined): Row | undefined {
   if (!row) return undefined;
   return { id: row.id, version: Number(row.version), value: new Uint8Array(row.value) };
@@ -218,13 +293,14 @@ function sqlState(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
+/** A database error has an SQLSTATE of five characters, a lost connection a system error code or a sentence of the driver. */
 function postgresError(error: unknown): unknown {
   const state = sqlState(error);
-  if (error instanceof Error && error.name === "ModelkeepError") return error;
+  if (!(error instanceof Error) || error.name === "ModelkeepError") return error;
   if (state === "53100") return storeError("STORE_FULL", { cause: error });
-  if (state !== "" || error instanceof pg.DatabaseError)
+  if (/^([0-9A-Z]{5}|E(?!RR_)[A-Z]+)$/.test(state) || error instanceof pg.DatabaseError)
     return storeError("STORE_UNREACHABLE", { detail: `PostgreSQL ${state}`, cause: error });
-  return error instanceof Error && /timeout|terminat|ended|closed/i.test(error.message)
+  return /timeout|terminat|ended|closed|not queryable/i.test(error.message) && state === ""
     ? storeError("STORE_UNREACHABLE", { cause: error })
     : error;
 }

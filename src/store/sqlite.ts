@@ -10,47 +10,70 @@ const MIGRATIONS: readonly string[] = [
    ) STRICT, WITHOUT ROWID`,
 ];
 
+/** The waiting time comes first: another process may be opening the same file. */
 const PRAGMAS = [
+  "PRAGMA busy_timeout = 5000",
   "PRAGMA journal_mode = WAL",
   "PRAGMA synchronous = FULL",
-  "PRAGMA busy_timeout = 5000",
   "PRAGMA trusted_schema = OFF",
   "PRAGMA secure_delete = ON",
 ];
 
 export async function openSqliteEngine(path: string): Promise<Engine> {
   await files.mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  let db: SqliteDatabase;
+  const opened: SqliteDatabase[] = [];
   try {
-    db = openSqlite(path);
-    for (const pragma of PRAGMAS) db.exec(pragma);
+    const [writer, reader] = [openDatabase(path, opened), openDatabase(path, opened)];
     await files.chmod(path, 0o600);
+    migrate(writer);
+    return new SqliteEngine(writer, reader);
   } catch (error) {
+    for (const db of opened) db.close();
+    const known = sqliteError(error);
+    if (known !== error || isStoreError(error)) throw known;
     throw storeError("STORE_UNREACHABLE", { detail: `${path} (${systemErrorCode(error) ?? "unknown"})`, cause: error });
   }
-  migrate(db);
-  return new SqliteEngine(db);
 }
 
+function openDatabase(path: string, opened: SqliteDatabase[]): SqliteDatabase {
+  const db = openSqlite(path);
+  opened.push(db);
+  for (const pragma of PRAGMAS) db.exec(pragma);
+  return db;
+}
+
+/** The version is read under the lock: two processes may come at once. */
 function migrate(db: SqliteDatabase): void {
-  const version = Number(Object.values(db.prepare("PRAGMA user_version").get() ?? {})[0] ?? 0);
-  if (version > SCHEMA_VERSION)
-    throw storeError("STORE_TOO_NEW", { detail: `schema ${version}, this version knows ${SCHEMA_VERSION}` });
-  for (let next = version; next < SCHEMA_VERSION; next++) {
-    db.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[next]}; PRAGMA user_version = ${next + 1}; COMMIT`);
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    const version = Number(Object.values(db.prepare("PRAGMA user_version").get() ?? {})[0] ?? 0);
+    if (version > SCHEMA_VERSION)
+      throw storeError("STORE_TOO_NEW", { detail: `schema ${version}, this version knows ${SCHEMA_VERSION}` });
+    for (let next = version; next < SCHEMA_VERSION; next++) {
+      db.exec(`${MIGRATIONS[next]}; PRAGMA user_version = ${next + 1}`);
+    }
+    db.exec("COMMIT");
+  } catch (error) {
+    if (db.isTransaction) db.exec("ROLLBACK");
+    throw error;
   }
 }
 
 class SqliteEngine implements Engine {
   readonly #db: SqliteDatabase;
+  readonly #readDb: SqliteDatabase;
+  readonly #writer: EngineTransaction;
+  /** A connection of its own: a read outside a transaction must not see what is not committed. */
   readonly reader: EngineTransaction;
   /** One writer: transactions wait for each other here. */
   #tail: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Map<string, Set<(message: string) => void>>();
 
-  constructor(db: SqliteDatabase) {
+  constructor(db: SqliteDatabase, readDb: SqliteDatabase) {
     this.#db = db;
-    this.reader = rowsOf(db);
+    this.#readDb = readDb;
+    this.#writer = rowsOf(db);
+    this.reader = rowsOf(readDb);
   }
 
   transaction<T>(work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
@@ -60,9 +83,9 @@ class SqliteEngine implements Engine {
   }
 
   async #run<T>(work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
-    this.#db.exec("BEGIN IMMEDIATE");
     try {
-      const result = await work(this.reader);
+      this.#db.exec("BEGIN IMMEDIATE");
+      const result = await work(this.#writer);
       this.#db.exec("COMMIT");
       return result;
     } catch (error) {
@@ -89,7 +112,7 @@ class SqliteEngine implements Engine {
 
   async close(): Promise<void> {
     await this.#tail;
-    if (this.#db.isOpen) this.#db.close();
+    for (const db of [this.#readDb, this.#db]) if (db.isOpen) db.close();
   }
 }
 
@@ -103,15 +126,25 @@ function rowsOf(db: SqliteDatabase): EngineTransaction {
     "SELECT id, version, value FROM records WHERE tbl = ? AND id >= ? AND id > ? AND id < ? ORDER BY id LIMIT ?",
   );
   return {
-    get: async (table, id) => toRow(get.get(table, id)),
-    put: async (table, row) => void put.run(table, row.id, row.version, row.value),
-    delete: async (table, id) => Number(remove.run(table, id).changes) > 0,
+    get: async (table, id) => mapped(() => toRow(get.get(table, id))),
+    put: async (table, row) => mapped(() => void put.run(table, row.id, row.version, row.value)),
+    delete: async (table, id) => mapped(() => Number(remove.run(table, id).changes) > 0),
     list: async (table, prefix, after, limit) =>
-      list
-        .all(table, prefix, after ?? "", `${prefix}\u{10ffff}`, limit)
-        .map(toRow)
-        .filter((row) => row !== undefined),
+      mapped(() =>
+        list
+          .all(table, prefix, after ?? "", `${prefix}\u{10ffff}`, limit)
+          .map(toRow)
+          .filter((row) => row !== undefined),
+      ),
   };
+}
+
+function mapped<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw sqliteError(error);
+  }
 }
 
 function toRow(row: Record<string, unknown> | undefined): Row | undefined {
@@ -119,10 +152,15 @@ function toRow(row: Record<string, unknown> | undefined): Row | undefined {
   return { id: String(row.id), version: Number(row.version), value: row.value as Uint8Array };
 }
 
-/** SQLite's own codes: 13 SQLITE_FULL, 10 SQLITE_IOERR. */
+/** SQLite's own codes: 13 SQLITE_FULL, 10 SQLITE_IOERR, 11 SQLITE_CORRUPT, 26 SQLITE_NOTADB. */
 function sqliteError(error: unknown): unknown {
   const code = error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : undefined;
   if (code === 13 || code === 10) return storeError("STORE_FULL", { cause: error });
+  if (code === 11 || code === 26) return storeError("STORE_TAMPERED", { detail: `SQLite code ${code}`, cause: error });
   if (code !== undefined) return storeError("STORE_UNREACHABLE", { detail: `SQLite code ${code}`, cause: error });
   return error;
+}
+
+function isStoreError(error: unknown): boolean {
+  return error instanceof Error && error.name === "ModelkeepError";
 }
