@@ -43,6 +43,8 @@ export const TOKEN_LIMITS = {
   /** Proofs that this process remembers against replay, in all and of one key. */
   rememberedProofs: 500_000,
   rememberedProofsPerKey: 250_000,
+  /** After the machine's clock was set back by at most so much, proofs of that time are refused, in seconds. */
+  clockStepSeconds: 120,
   /** Longest life of the JWT by which a key renews, in seconds. */
   assertionSeconds: 60,
   /** Tokens held in the memory of this process. */

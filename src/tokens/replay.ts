@@ -15,9 +15,10 @@ const KEPT_MILLISECONDS = (TOKEN_LIMITS.proofPastSeconds + TOKEN_LIMITS.proofFut
 
 /**
  * One bucket for each second of `iat`. Buckets are forgotten by the clock that only grows, and a proof as old as a
- * forgotten one is refused: setting the machine's clock back makes no old proof fresh.
- * Not promised: another replica does not know them. There a proof can count once more within its minute, for the same
- * method, URL and token.
+ * forgotten one is refused, so that setting the machine's clock back makes no old proof fresh.
+ * Not promised: when the clock was wrong by more than TOKEN_LIMITS.clockStepSeconds, refusing everybody until the time
+ * is reached again would be worse than a proof of that time that counts once more. And another replica does not know
+ * the proofs of this one: there a proof can count once more within its minute, for the same method, URL and token.
  */
 export class ReplayWindow {
   readonly #clock: Clock;
@@ -64,6 +65,8 @@ export class ReplayWindow {
     const now = this.#clock.monotonic();
     if (now < this.#nextSweepAt) return;
     this.#nextSweepAt = now + 1000;
+    const seconds = this.#clock.now() / 1000;
+    if (seconds < this.#forgottenUntil - TOKEN_LIMITS.clockStepSeconds) this.#forgottenUntil = Number.NEGATIVE_INFINITY;
     for (const [second, bucket] of this.#buckets) {
       if (now - bucket.lastAddedAt > KEPT_MILLISECONDS) this.#forget(second, bucket);
     }
