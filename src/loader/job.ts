@@ -79,7 +79,7 @@ export function errorStatus(error: ModelkeepError): Status {
 }
 
 /** Undefined for a line that is no status. */
-export function decodeStatus(line: Uint8Array): Status | undefined {
+function decodeStatus(line: Uint8Array): Status | undefined {
   try {
     return statusSchema.safeParse(parseJson(line, { maxBytes: LOADER_LIMITS.statusBytes, what: "status" })).data;
   } catch {

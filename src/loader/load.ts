@@ -9,7 +9,7 @@ import { mountMemory } from "./mount.ts";
 import { createFolderSink } from "./sink.ts";
 import { checkSwap, swapDevices } from "./swap.ts";
 
-export interface LoadPorts {
+interface LoadPorts {
   readonly random: Random;
   readonly progress: Progress;
 }

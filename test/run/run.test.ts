@@ -217,10 +217,16 @@ test("run refuses before a key is asked for", LONG, async (t) => {
     ["USAGE", 2, ["run", "no-version", "--", ...command], {}],
     ["USAGE", 2, ["run", REF, "--tee", "insecure-dev"], {}],
     ["USAGE", 2, words("--tee", "sgx"), {}],
+    ["NOT_LOGGED_IN", 3, words("--tee", "insecure-dev", "--as", "nobody-here"), {}],
+    ["USAGE", 2, words("--tee", "insecure-dev", "--as", "../../etc"), {}],
+    ["FILE_NOT_FOUND", 1, words("--tee", "insecure-dev", "--as", "nobody-here", "--enrol-code-file", "none"), {}],
   ];
   for (const [expected, exit, line, change] of cases) {
     const { api, called } = serverFor(fixture, measurementOf(fixture, command), change);
-    const { code, stdout } = await type([line[0] ?? "", "--json", ...line.slice(1)], { connect: async () => api });
+    const { code, stdout } = await type([line[0] ?? "", "--json", ...line.slice(1)], {
+      connect: async () => api,
+      env: { PATH: process.env.PATH, HOME: fixture.folder },
+    });
     assert.deepEqual([JSON.parse(stdout).code, code], [expected, exit]);
     assert.ok(!called.includes("releaseKey") && !called.includes("challengeRelease"), expected);
   }

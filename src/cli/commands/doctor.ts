@@ -1,11 +1,12 @@
 /** modelkeep doctor: looks at this machine and says what to do about what is wrong. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EXIT, toModelkeepError } from "../../base/index.ts";
 import { files, GuardedBytes, guardedMemoryLevel, os, processInfo, systemFetch } from "../../host/index.ts";
 import { type HostPromise, hostPromises } from "../../loader/index.ts";
 import { configFolder, dataFolder, loadConfig } from "../../server/index.ts";
 import type { Command, CommandContext } from "../command.ts";
+import { credentialsPath } from "../credentials.ts";
 
 const MIN_NODE_MAJOR = 24;
 /** A clock before this is not set, in milliseconds since the epoch: the day this version's schema was made. */
@@ -15,7 +16,7 @@ const MAX_SKEW_MS = 5_000;
 const MAX_ADVISORY_AGE_DAYS = 7;
 const DAY_MS = 86_400_000;
 
-export interface Check {
+interface Check {
   readonly id: string;
   readonly status: "ok" | "warning" | "failed";
   readonly about: string;
@@ -102,15 +103,19 @@ export function fromPromise({ id, holds, about }: HostPromise): Check {
 
 async function checkModes(context: CommandContext): Promise<Check[]> {
   const folder = configFolder(context.env);
-  const names = await files.readdir(folder).catch(() => []);
-  const secrets = names.filter((name) => /credential|\.key$|\.kek$/.test(name)).map((name) => join(folder, name));
+  const credentials = dirname(credentialsPath(context.env));
+  const secrets = await files.readdir(credentials).catch(() => []);
   const configuration = await loadConfig({ env: context.env, flags: {} }).catch(toModelkeepError);
   if (!("config" in configuration)) {
     const { message, hint } = configuration;
     return [{ id: "configuration", status: "failed", about: message, hint: hint ?? "modelkeep config show --origin" }];
   }
   const roots = [configuration.config.root_key, ...configuration.config.kms].filter((uri) => /^file:\/\/\//.test(uri));
-  const paths = new Set([folder, ...secrets, ...roots.map((uri) => fileURLToPath(uri))]);
+  const paths = new Set([
+    folder,
+    ...secrets.map((name) => join(credentials, name)),
+    ...roots.map((uri) => fileURLToPath(uri)),
+  ]);
   return (await Promise.all([...paths].map((path) => checkMode(path, path === folder)))).flat();
 }
 

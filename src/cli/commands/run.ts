@@ -15,6 +15,7 @@ import { requestPackageKey } from "../../release/index.ts";
 import { sealingError, verifySealed } from "../../sealing/index.ts";
 import { trustKeys } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput, CommandResult } from "../command.ts";
+import { CODE_BYTES, ensureEnrolled } from "../connect.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
 
@@ -61,9 +62,23 @@ export const run: Command = {
   takesProgram: true,
   async run(context, input) {
     const asked = readAsked(input);
-    return runModel(context, input, asked, await context.client());
+    return runModel(context, input, asked, await connectAs(context, input));
   },
 };
+
+/** The workload's own credentials where one is named; a one-time code makes them on the first start. */
+async function connectAs(context: CommandContext, input: CommandInput): Promise<ApiClient> {
+  const [as, codeFile] = [input.text("--as"), input.text("--enrol-code-file")];
+  if (as === undefined && codeFile === undefined) return context.client();
+  const { api } = await ensureEnrolled({
+    env: context.env,
+    signal: context.signal,
+    ...(as === undefined ? {} : { as }),
+    readCode: async () =>
+      codeFile === undefined ? undefined : readFileBounded(resolve(context.cwd, codeFile), CODE_BYTES),
+  });
+  return api;
+}
 
 function readAsked(input: CommandInput): Asked {
   const [ref = ""] = input.args;
@@ -75,7 +90,7 @@ function readAsked(input: CommandInput): Asked {
 }
 
 /** The part behind the connection: everything that can be refused without a key is refused before the key is asked for. */
-export async function runModel(
+async function runModel(
   context: CommandContext,
   input: CommandInput,
   asked: Asked,
