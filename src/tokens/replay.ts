@@ -65,11 +65,11 @@ export class ReplayWindow {
     const now = this.#clock.monotonic();
     if (now < this.#nextSweepAt) return;
     this.#nextSweepAt = now + 1000;
-    const seconds = this.#clock.now() / 1000;
-    if (seconds < this.#forgottenUntil - TOKEN_LIMITS.clockStepSeconds) this.#forgottenUntil = Number.NEGATIVE_INFINITY;
     for (const [second, bucket] of this.#buckets) {
       if (now - bucket.lastAddedAt > KEPT_MILLISECONDS) this.#forget(second, bucket);
     }
+    const seconds = this.#clock.now() / 1000;
+    if (seconds < this.#forgottenUntil - TOKEN_LIMITS.clockStepSeconds) this.#forgottenUntil = Number.NEGATIVE_INFINITY;
   }
 
   #forget(second: number, bucket: Bucket): void {
