@@ -1,0 +1,38 @@
+/** Errors of bills of materials and advisories. */
+import { defineErrors, EXIT } from "../base/index.ts";
+
+export const bomError = defineErrors("bom", {
+  BOM_INVALID: { status: 400, exit: EXIT.failed, title: "The file is not a CycloneDX bill of materials" },
+  LOCKFILE_INVALID: { status: 400, exit: EXIT.failed, title: "The lockfile cannot be read" },
+  LOCKFILE_UNKNOWN: {
+    status: 400,
+    exit: EXIT.usage,
+    title: "That kind of lockfile is not known",
+    hint: "known are requirements*.txt, uv.lock, poetry.lock, pdm.lock, pylock.toml and package-lock.json",
+  },
+  PACKAGE_INVALID: {
+    status: 400,
+    exit: EXIT.usage,
+    title: "That is not a package",
+    hint: "modelkeep bom match --package pypi:torch@2.6.0",
+  },
+  ADVISORIES_MISSING: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "There are no advisories to match against",
+    hint: "modelkeep advisories import ZIP",
+  },
+  ADVISORIES_INVALID: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The index of advisories cannot be read",
+    hint: "modelkeep advisories import ZIP",
+  },
+  ADVISORY_DUMP_INVALID: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "There are no OSV advisories in it",
+    hint: "give a zip or a folder of OSV records, one JSON file each",
+  },
+  BOM_STOPPED: { status: 499, exit: EXIT.interrupted, title: "Interrupted" },
+});
