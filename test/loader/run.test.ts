@@ -261,7 +261,7 @@ for (const victim of ["the outer half", "the first process of the namespace", "t
     const tree = treeOf(outer);
     const at = (name: string) =>
       tree.find((pid) => readOrEmpty(`/proc/${pid}/cmdline`).startsWith(`/usr/bin/${name}\0`)) ?? 0;
-    const sleepers = tree.filter((pid) => /sleep.6[12]/s.test(readOrEmpty(`/proc/${pid}/cmdline`)));
+    const sleepers = tree.filter((pid) => /^sleep.6[12]/s.test(readOrEmpty(`/proc/${pid}/cmdline`)));
     assert.ok(at("unshare") > 0 && at("sh") > 0 && sleepers.length === 2, "the tree is not what the test thinks");
     const target = { "the outer half": outer, "the link between": at("unshare") }[victim as string] ?? at("sh");
     process.kill(target, "SIGKILL");
