@@ -29,6 +29,8 @@ export interface SealedFixture {
   readonly prefix: string;
   readonly kekUri: string;
   readonly publicKey: string;
+  readonly privateKey: Buffer;
+  readonly bundle: Uint8Array;
   readonly sealed: SealedPackage;
   /** Plaintext of `weights.bin`; its first 64 bytes are the block that is searched for. */
   readonly weights: Buffer;
@@ -82,7 +84,17 @@ export async function sealFolder(folder: string, root: string): Promise<Omit<Sea
     prefix: "tiny",
     random: systemRandom,
   });
-  return { folder, storeFolder, storeUri, prefix: "tiny", kekUri, publicKey: publicPem, sealed };
+  return {
+    folder,
+    storeFolder,
+    storeUri,
+    prefix: "tiny",
+    kekUri,
+    publicKey: publicPem,
+    privateKey: privatePem,
+    bundle,
+    sealed,
+  };
 }
 
 export async function packageKeyOf(fixture: Omit<SealedFixture, "weights">) {
