@@ -17,7 +17,7 @@ import { tokenError } from "./errors.ts";
 import { readAssertionJwt, readGrant } from "./grant.ts";
 import * as ledger from "./ledger.ts";
 import { TOKEN_LIMITS } from "./limits.ts";
-import { checkCodeTtl, checkGroups, checkPrincipal } from "./names.ts";
+import { checkCodeTtl, checkGroups, checkPrincipal, isPrincipalName } from "./names.ts";
 import { type ProofKeyInfo, ProofVerifier } from "./proof.ts";
 import { hashOf, readPrincipal, readToken, TABLES, type TokenRecord } from "./records.ts";
 import { sweepEnded } from "./sweep.ts";
@@ -232,6 +232,7 @@ class StoredTokens implements TokenService {
     const { store, clock } = this.#options;
     const byToken = "tokenId" in target;
     if (byToken && !isTokenId(target.tokenId)) throw tokenError("TOKEN_NOT_FOUND");
+    if (!byToken && !isPrincipalName(target.principal.id)) throw tokenError("PRINCIPAL_NOT_FOUND");
     const revoked = await store.transaction((tx) =>
       byToken ? ledger.revokeToken(tx, target.tokenId, clock.now()) : ledger.revokePrincipal(tx, target.principal),
     );

@@ -91,7 +91,7 @@ export async function enrolHolder(
   return { key, jwk: { ...privateJwk }, accessToken, tokenId };
 }
 
-export function athOf(accessToken: string): string {
+function athOf(accessToken: string): string {
   return createHash("sha256").update(accessToken).digest("base64url");
 }
 
