@@ -7,6 +7,8 @@ export const STORE_LIMITS = {
   messageBytes: 4_000,
   /** Tries of a transaction that conflicts with others. */
   transactionTries: 20,
+  /** Tries to begin a transaction in an SQLite file that another store writes to, 3 milliseconds apart. */
+  busyTries: 2_000,
   connectTimeoutMs: 10_000,
   statementTimeoutMs: 30_000,
   connections: 10,

@@ -3,6 +3,11 @@ import { dirname } from "node:path";
 import { files, openSqlite, type SqliteDatabase, systemErrorCode } from "../host/index.ts";
 import { type Engine, type EngineTransaction, type Row, SCHEMA_VERSION } from "./engine.ts";
 import { storeError } from "./errors.ts";
+import { STORE_LIMITS } from "./limits.ts";
+
+const SQLITE_BUSY = 5;
+/** Between two tries to begin while another store writes, in milliseconds. */
+const BUSY_PAUSE_MS = 3;
 
 const MIGRATIONS: readonly string[] = [
   `CREATE TABLE records (
@@ -26,6 +31,7 @@ export async function openSqliteEngine(path: string): Promise<Engine> {
     const [writer, reader] = [openDatabase(path, opened), openDatabase(path, opened)];
     await files.chmod(path, 0o600);
     migrate(writer);
+    writer.exec("PRAGMA busy_timeout = 0");
     return new SqliteEngine(writer, reader);
   } catch (error) {
     for (const db of opened) db.close();
@@ -84,13 +90,25 @@ class SqliteEngine implements Engine {
 
   async #run<T>(work: (tx: EngineTransaction) => Promise<T>): Promise<T> {
     try {
-      this.#db.exec("BEGIN IMMEDIATE");
+      await this.#begin();
       const result = await work(this.#writer);
       this.#db.exec("COMMIT");
       return result;
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       throw sqliteError(error);
+    }
+  }
+
+  /** Another store may be writing. SQLite would wait too, but with the whole process: and the other may be in it. */
+  async #begin(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return this.#db.exec("BEGIN IMMEDIATE");
+      } catch (error) {
+        if (sqliteCode(error) !== SQLITE_BUSY || tries >= STORE_LIMITS.busyTries) throw error;
+        await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS));
+      }
     }
   }
 
@@ -154,11 +172,15 @@ function toRow(row: Record<string, unknown> | undefined): Row | undefined {
 
 /** SQLite's own codes: 13 SQLITE_FULL, 10 SQLITE_IOERR, 11 SQLITE_CORRUPT, 26 SQLITE_NOTADB. */
 function sqliteError(error: unknown): unknown {
-  const code = error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : undefined;
+  const code = sqliteCode(error);
   if (code === 13 || code === 10) return storeError("STORE_FULL", { cause: error });
   if (code === 11 || code === 26) return storeError("STORE_TAMPERED", { detail: `SQLite code ${code}`, cause: error });
   if (code !== undefined) return storeError("STORE_UNREACHABLE", { detail: `SQLite code ${code}`, cause: error });
   return error;
+}
+
+function sqliteCode(error: unknown): number | undefined {
+  return error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : undefined;
 }
 
 function isStoreError(error: unknown): boolean {
