@@ -80,7 +80,7 @@ function modelPath(folder: string, seal: VerifiedSeal): string {
 
 /** In a session of its own: a Ctrl-C on the terminal comes to the program once, through the signal. */
 function start(options: RunSealedOptions, plan: Plan): Promise<RunResult> {
-  if (options.signal?.aborted) throw loaderError("LOAD_FAILED", { detail: "interrupted" });
+  if (options.signal?.aborted) throw loaderError("LOAD_FAILED", { detail: endedBy(options.signal) });
   const [tool = "", ...words] = plan.words;
   const child = spawnProcess(tool, words, {
     cwd: options.cwd,
@@ -99,9 +99,13 @@ function start(options: RunSealedOptions, plan: Plan): Promise<RunResult> {
     );
     child.on("close", (code, signal) => {
       if (listener.ready) resolve({ exitCode: exitCodeOf(code, signal), ready: listener.ready });
-      else reject(listener.error ?? loaderError("LOAD_FAILED", { detail: "it was ended from outside" }));
+      else reject(listener.error ?? loaderError("LOAD_FAILED", { detail: endedBy(options.signal) }));
     });
   }).finally(() => options.signal?.removeEventListener("abort", pass));
+}
+
+function endedBy(signal: AbortSignal | undefined): string {
+  return signal?.aborted ? "interrupted" : "it was ended from outside, for example for lack of memory";
 }
 
 interface Listener {

@@ -13,6 +13,7 @@ const job = JSON.parse(process.argv[2] ?? "") as {
   publicKeys: string[];
   rootDigest?: string;
   wrongKey: boolean;
+  allowSwap: boolean;
   command: string[];
 };
 const abort = new AbortController();
@@ -35,6 +36,7 @@ try {
     env: process.env,
     cwd: process.cwd(),
     signal: abort.signal,
+    insecureAllowSwap: job.allowSwap,
     onReady: (told) => process.stderr.write(`ready ${JSON.stringify(told)}\n`),
   });
   process.stderr.write(`ended ${exitCode} ${ready.files}\n`);

@@ -195,7 +195,7 @@ loaderTest("a racing writer in the store never gets a byte to the program", asyn
     for (let turn = 0; !stop; turn++) {
       fs.writeFileSync(`${blob}.new`, turn % 2 === 0 ? foreign : mine);
       fs.renameSync(`${blob}.new`, blob);
-      await pause(3);
+      await pause(turn % 2 === 0 ? 5 : 60);
     }
   })();
   let [started, refused] = [0, 0];
@@ -317,4 +317,25 @@ test("where /proc is masked it does without a process namespace, and says so", L
   assert.match(stderr, /"contained":false/);
   assert.ok(tree.length >= 4);
   await allGone(tree);
+});
+
+test("swap on and noswap refused: the program starts only when that was accepted", LONG, async (t) => {
+  if (!usable || !isRoot) return t.skip("needs root to show another /proc/swaps");
+  const fixture = await sealFixture(t);
+  const swaps = join(fixture.folder, "swaps");
+  fs.writeFileSync(swaps, "Filename\tType\tSize\tUsed\tPriority\n/dev/made-up\tpartition\t1024\t0\t-2\n");
+  const show = [
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "sh",
+    "-c",
+    `mount --bind ${swaps} /proc/swaps; exec "$@"`,
+  ];
+  const before = [...show, "sh", ...asNobody(fixture)];
+  await neverStarts(fixture, "SWAP_IN_USE", { before });
+  const accepted = await runLoader(fixture, { command: ["true"], before, allowSwap: true });
+  assert.equal(accepted.code, 0, accepted.stderr);
+  assert.match(accepted.stderr, /"noSwap":false/);
 });

@@ -108,6 +108,7 @@ export interface ChildOptions {
   readonly publicKeys?: readonly string[];
   readonly rootDigest?: string;
   readonly wrongKey?: boolean;
+  readonly allowSwap?: boolean;
   /** Words before node: strace, setpriv. */
   readonly before?: readonly string[];
   readonly cwd?: string;
@@ -138,6 +139,7 @@ export function startLoader(fixture: Omit<SealedFixture, "weights">, options: Ch
     publicKeys: options.publicKeys ?? [fixture.publicKey],
     rootDigest: options.rootDigest,
     wrongKey: options.wrongKey === true,
+    allowSwap: options.allowSwap === true,
     command: options.command,
   };
   const words = [...(options.before ?? []), process.execPath, "--disable-warning=ExperimentalWarning", CHILD];
