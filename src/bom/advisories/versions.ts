@@ -19,23 +19,35 @@ export const BEGINNING = "";
 
 const LEADING_NUMBERS = /^[vV=\s]*(\d{1,9}(?:\.\d{1,9}){0,9})/;
 
-/** The records of a package list the same versions again and again. */
-const pypiKeys = new Map<string, string>();
-const MAX_KNOWN_KEYS = 50_000;
+/** The records of a package name the same versions again and again; answers are kept, and dropped all at once. */
+const MAX_KNOWN = 50_000;
+
+function remember<T>(answer: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>();
+  return (text) => {
+    const before = known.get(text);
+    if (before !== undefined || known.has(text)) return before as T;
+    if (known.size >= MAX_KNOWN) known.clear();
+    const value = answer(text);
+    known.set(text, value);
+    return value;
+  };
+}
+
+const isPep440 = remember((version) => explain(version) !== null);
+const pypiKeyOf = remember(pypiKey);
+/** Both in one text: a line feed is in neither. */
+const pypiOrder = remember((both) => {
+  const [a = "", b = ""] = both.split("\n");
+  return comparePep440(a, b);
+});
 
 const pypi: VersionOrder = {
-  read: (version) => (explain(version) ? version : LEADING_NUMBERS.exec(version)?.[1]),
+  read: (version) => (isPep440(version) ? version : LEADING_NUMBERS.exec(version)?.[1]),
   /** What PEP 440 cannot read sorted before all it can, as pip's legacy versions did; osv.dev agrees. */
-  readEvent: (version) => (explain(version) ? version : BEGINNING),
-  compare: comparePep440,
-  key(version) {
-    const known = pypiKeys.get(version);
-    if (known !== undefined) return known;
-    if (pypiKeys.size >= MAX_KNOWN_KEYS) pypiKeys.clear();
-    const key = pypiKey(version);
-    pypiKeys.set(version, key);
-    return key;
-  },
+  readEvent: (version) => (isPep440(version) ? version : BEGINNING),
+  compare: (a, b) => pypiOrder(`${a}\n${b}`),
+  key: pypiKeyOf,
   candidates(version) {
     const plus = version.indexOf("+");
     return plus > 0 ? [version, version.slice(0, plus)] : [version];

@@ -1,7 +1,9 @@
 /** Every command, in the order help shows them. */
 import type { Command } from "../command.ts";
+import { advisoriesImport } from "./advisories.ts";
 import { agent } from "./agent.ts";
 import { auditCheckpoint, auditExport, auditList, auditVerify } from "./audit.ts";
+import { bomCreate, bomMatch } from "./bom.ts";
 import { checkout } from "./checkout.ts";
 import { completionCommand } from "./completion.ts";
 import { doctor } from "./doctor.ts";
@@ -11,6 +13,7 @@ import { modelList, modelShow } from "./model.ts";
 import { policyCheck, policyExplain, policySet, policyShow, policyTest } from "./policy.ts";
 import { providerDelete, providerList, providerSet } from "./provider.ts";
 import { run } from "./run.ts";
+import { scanFiles } from "./scan.ts";
 import { inspect, kmsInit, open, rewrap, seal, shred } from "./sealing.ts";
 import { secretDelete, secretList, secretPut, secretRotate } from "./secret.ts";
 import { configShow, serve } from "./serve.ts";
@@ -40,6 +43,10 @@ export const commands: readonly Command[] = [
   push,
   pull,
   kmsInit,
+  scanFiles,
+  bomCreate,
+  bomMatch,
+  advisoriesImport,
   secretPut,
   secretList,
   secretRotate,
