@@ -1,0 +1,199 @@
+/** A sealing that is killed, or finds the disk full: nothing half-written is taken for whole, and the next run goes on. */
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { openBlobStore } from "../../src/artifact/index.ts";
+import { openKeyWrapper } from "../../src/backends/index.ts";
+import { SEALED_NAMES, sealModel } from "../../src/sealing/index.ts";
+import { signModel, trustKeys, verifyBundle } from "../../src/signing/index.ts";
+import {
+  codeOf,
+  type Made,
+  MIB,
+  makeKms,
+  makePair,
+  makeStore,
+  openMade,
+  random,
+  temporaryFolder,
+  writeModel,
+} from "./support.ts";
+
+interface Scene {
+  readonly root: string;
+  readonly words: readonly string[];
+  readonly output: string;
+  readonly made: Made;
+}
+
+const sizes = [3 * MIB + 7, 0, 2 * MIB, 100, 4 * MIB - 1];
+
+async function makeScene(output = temporaryFolder()): Promise<Scene> {
+  const folder = temporaryFolder();
+  const root = writeModel(Object.fromEntries(sizes.map((size, index) => [`part-${index}`, Buffer.alloc(size, index)])));
+  const [pair, kms] = [makePair(), await makeKms()];
+  const [key, signature] = [join(folder, "signer.pem"), join(folder, "model.sig")];
+  writeFileSync(key, pair.privatePem, { mode: 0o600 });
+  writeFileSync(signature, (await signModel({ root, signer: pair.signer })).bundle);
+  const store = await makeStore(output);
+  const made = { root, folder: output, store, prefix: "", pair, wrapper: kms.wrapper } as unknown as Made;
+  return { root, words: [root, signature, key, kms.uri, output], output, made };
+}
+
+interface ChildEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Killed with SIGKILL once it reported that many steps, if that is a number. */
+function runChild(words: readonly string[], killAfter?: number, delayMs = 0): Promise<ChildEnd> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL("./seal-child.ts", import.meta.url)), ...words]);
+  const [out, err]: [string[], string[]] = [[], []];
+  child.stdout.on("data", (chunk: Buffer) => {
+    out.push(chunk.toString());
+    if (killAfter !== undefined && out.join("").split(".").length - 1 >= killAfter)
+      setTimeout(() => child.kill("SIGKILL"), delayMs);
+  });
+  child.stderr.on("data", (chunk: Buffer) => err.push(chunk.toString()));
+  return new Promise((resolve) =>
+    child.on("close", (code, signal) => resolve({ code, signal, stdout: out.join(""), stderr: err.join("") })),
+  );
+}
+
+async function assertWhole({ made }: Scene): Promise<void> {
+  const sink = await openMade(made);
+  for (const [index, size] of sizes.entries())
+    assert.deepEqual(sink.content(`part-${index}`), Buffer.alloc(size, index), `part-${index}`);
+}
+
+test("killed at any moment, again and again: never taken for whole, finished by the next run", async (t) => {
+  let killed = 0;
+  let resumed = 0;
+  for (const steps of [1, 4, 6, 8, 12]) {
+    const scene = await makeScene();
+    for (const delay of [0, 3]) {
+      const end = await runChild(scene.words, steps, delay);
+      if (end.signal !== "SIGKILL") continue;
+      killed++;
+      if (!existsSync(join(scene.output, SEALED_NAMES.seal)))
+        assert.equal(await codeOf(() => openMade(scene.made)), "BLOB_NOT_FOUND", "no seal, no model");
+    }
+    const end = existsSync(join(scene.output, SEALED_NAMES.seal)) ? undefined : await runChild(scene.words);
+    if (end) {
+      assert.equal(end.code, 0, end.stderr);
+      resumed += JSON.parse(end.stdout.split("\n").at(-2) ?? "{}").resumed;
+      const left = readdirSync(join(scene.output, "files"));
+      assert.deepEqual(
+        left.filter((name) => !/^\d+\.(floe|leaves)$/.test(name)),
+        [],
+        "no journal and no unfinished blob stays",
+      );
+    }
+    await assertWhole(scene);
+  }
+  assert.ok(killed >= 5, `${killed} were killed`);
+  assert.ok(resumed >= 1, "some files need not be sealed twice");
+  t.diagnostic(`${killed} runs killed, ${resumed} files resumed`);
+});
+
+/** A scene that was killed after its first files; what lies in the store is then tampered with. */
+async function interrupted(): Promise<Scene> {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const scene = await makeScene();
+    await runChild(scene.words, 8);
+    if (existsSync(join(scene.output, "files/0.done")) && !existsSync(join(scene.output, SEALED_NAMES.seal)))
+      return scene;
+  }
+  return assert.fail("no run could be interrupted between two files");
+}
+
+test("a journal is not believed when it, the blob or the leaves were changed meanwhile", async () => {
+  const changes: [string, (at: (name: string) => string) => void][] = [
+    ["journal damaged", (at) => writeFileSync(at("0.done"), "{")],
+    ["journal null", (at) => writeFileSync(at("0.done"), "null")],
+    ["journal of the other file", (at) => writeFileSync(at("0.done"), readFileSync(at("1.done")))],
+    [
+      "length changed",
+      (at) => writeFileSync(at("0.done"), readFileSync(at("0.done"), "utf8").replace("3145735", "3145736")),
+    ],
+    ["blob cut", (at) => truncateSync(at("0.floe"), 1000)],
+    ["blob gone", (at) => rmSync(at("0.floe"))],
+    ["blob of the other file", (at) => writeFileSync(at("0.floe"), readFileSync(at("1.floe")))],
+    ["leaves changed", (at) => writeFileSync(at("0.leaves"), Buffer.alloc(128))],
+    ["leaves gone", (at) => rmSync(at("0.leaves"))],
+  ];
+  const scene = await interrupted();
+  for (const [what, change] of changes) {
+    const output = temporaryFolder();
+    execFileSync("cp", ["-a", `${scene.output}/.`, output]);
+    change((name) => join(output, "files", name));
+    const end = await runChild([...scene.words.slice(0, 4), output]);
+    assert.equal(end.code, 0, `${what}: ${end.stderr}`);
+    await assertWhole({ ...scene, made: { ...scene.made, store: await makeStore(output) } });
+  }
+});
+
+test("an interrupted run goes on for other recipients too", async () => {
+  const scene = await interrupted();
+  const { pair, wrapper, store } = scene.made;
+  const next = await makeKms();
+  const bundle = readFileSync(scene.words[1] ?? "");
+  const manifest = verifyBundle(bundle, trustKeys([pair.publicPem]));
+  const { signer } = pair;
+  const wrappers = [wrapper, next.wrapper];
+  const { resumedFiles } = await sealModel({
+    root: scene.root,
+    bundle,
+    manifest,
+    signer,
+    wrappers,
+    store,
+    prefix: "",
+    random,
+  });
+  assert.ok(resumedFiles > 0);
+  await assertWhole({ ...scene, made: { ...scene.made, wrapper: next.wrapper } });
+});
+
+test("a full disk is a clear error, and with more room the same command goes on", async (t) => {
+  if (process.getuid?.() !== 0) return t.skip("needs root to mount a small tmpfs: run the tests as root");
+  const mount = join(temporaryFolder(), "small");
+  mkdirSync(mount);
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=5m", "tmpfs", mount], { stdio: "pipe" });
+  } catch {
+    return t.skip("tmpfs cannot be mounted here: run the tests with CAP_SYS_ADMIN");
+  }
+  try {
+    const scene = await makeScene(join(mount, "sealed"));
+    const seal = async () => {
+      const { pair, wrapper, store } = scene.made;
+      const bundle = readFileSync(scene.words[1] ?? "");
+      const manifest = verifyBundle(bundle, trustKeys([pair.publicPem]));
+      const { signer } = pair;
+      return sealModel({ root: scene.root, bundle, manifest, signer, wrappers: [wrapper], store, prefix: "", random });
+    };
+    assert.equal(await codeOf(seal), "STORE_UNWRITABLE");
+    assert.equal(existsSync(join(scene.output, SEALED_NAMES.seal)), false);
+    execFileSync("mount", ["-o", "remount,size=64m", mount]);
+    assert.ok((await seal()).resumedFiles > 0);
+    await assertWhole(scene);
+  } finally {
+    execFileSync("umount", [mount]);
+  }
+});
+
+test("what a run of another version left unfinished under other names is cleared away", async () => {
+  const scene = await interrupted();
+  writeFileSync(join(scene.output, "files/.tmp-1-1"), Buffer.alloc(100));
+  const end = await runChild(scene.words);
+  assert.equal(end.code, 0, end.stderr);
+  assert.equal(existsSync(join(scene.output, "files/.tmp-1-1")), false);
+  const wrapper = await openKeyWrapper(scene.words[3] ?? "", { random });
+  await assertWhole({ ...scene, made: { ...scene.made, wrapper, store: await openBlobStore(scene.made.store.uri) } });
+});
