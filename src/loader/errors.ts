@@ -30,7 +30,7 @@ export const loaderError = defineErrors("loader", {
     status: 400,
     exit: EXIT.usage,
     title: "The program to start was not found or cannot be executed",
-    hint: "modelkeep run keeper@1 --trust publisher.pem -- PROGRAM {model}",
+    hint: "give the path of the program after --, for example: modelkeep run keeper@1 ... -- /usr/bin/vllm serve {model}",
   },
   MEMORY_TOO_SMALL: {
     status: 500,

@@ -195,11 +195,11 @@ loaderTest("a racing writer in the store never gets a byte to the program", asyn
     for (let turn = 0; !stop; turn++) {
       fs.writeFileSync(`${blob}.new`, turn % 2 === 0 ? foreign : mine);
       fs.renameSync(`${blob}.new`, blob);
-      await pause(turn % 2 === 0 ? 5 : 60);
+      await pause(turn % 2 === 0 ? 5 + (turn % 7) : 15 + (turn % 31));
     }
   })();
   let [started, refused] = [0, 0];
-  for (let round = 0; round < 8; round++) {
+  for (let round = 0; round < 40 && (round < 6 || started === 0 || refused === 0); round++) {
     const command = ["sh", "-c", `sha256sum {model}/weights.bin | cut -c1-64 >> ${seen}`];
     const { error, code } = await runLoader(fixture, { command });
     if (code === 0) started++;
@@ -209,14 +209,14 @@ loaderTest("a racing writer in the store never gets a byte to the program", asyn
   stop = true;
   await writer;
   t.diagnostic(`${started} started, ${refused} refused`);
-  assert.ok(refused > 0, "the race never hit");
+  assert.ok(started > 0 && refused > 0, "the race went one way only");
   const digests = new Set(
     readOrEmpty(seen)
       .trim()
       .split("\n")
       .filter((line) => line !== ""),
   );
-  assert.deepEqual([...digests], started > 0 ? [sha256(fixture.weights)] : []);
+  assert.deepEqual([...digests], [sha256(fixture.weights)]);
 });
 
 loaderTest("signals come to the program once, and 128 plus the signal is told when one ends it", async (t) => {
@@ -268,9 +268,9 @@ for (const victim of ["the outer half", "the first process of the namespace", "t
     await loader.done;
     await allGone(tree);
     assert.equal(fs.readFileSync("/proc/self/mountinfo", "utf8"), before);
-    const left = (fs.readdirSync(fixture.folder, { recursive: true }) as string[]).filter(
-      (name) => !/^(store|kek)/.test(name),
-    );
+    const left = (fs.readdirSync(fixture.folder, { recursive: true }) as string[])
+      .filter((name) => !/^(store|kek)/.test(name))
+      .filter((name) => !fs.statSync(join(fixture.folder, name)).isDirectory());
     assert.deepEqual(left, []);
   });
 }

@@ -21,7 +21,7 @@ import { formatBytes } from "../terminal.ts";
 
 /** A file with a public key, in bytes. */
 const MAX_PEM_BYTES = 64 * 1024;
-const HINT = "modelkeep run keeper@1 --trust signer.pub -- PROGRAM {model}";
+const HINT = "modelkeep run keeper@1 --trust signer.pub --tee insecure-dev -- PROGRAM {model}";
 
 interface Asked {
   readonly ref: string;
@@ -31,12 +31,11 @@ interface Asked {
 
 export const run: Command = {
   name: "run",
-  about: "Start a program on a sealed model: {model} becomes a folder in memory that only this program sees.",
+  about: "Start a program on a sealed model: {model} becomes a folder in memory, in a namespace of its own.",
   examples: [
-    { line: "modelkeep run keeper@1 --trust signer.pub -- vllm serve {model}", about: "in an attested environment" },
     {
       line: "modelkeep run keeper@1 --trust signer.pub --tee insecure-dev -- llama-server -m {model}/keeper.gguf",
-      about: "to try it without a TEE, where the policy of the server allows that",
+      about: "without a TEE, where the policy of the server allows that",
     },
     {
       line: "modelkeep run keeper@1 --tee insecure-dev --print-measurement -- vllm serve {model}",
