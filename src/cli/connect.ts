@@ -8,7 +8,7 @@ import { cliError } from "./errors.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-export const DEFAULT_SERVER_URL = "http://127.0.0.1:8420";
+const DEFAULT_SERVER_URL = "http://127.0.0.1:8420";
 
 /** Longest input in which a one-time code is looked for, in bytes. */
 export const CODE_BYTES = 256;
@@ -25,7 +25,7 @@ export interface EnsureEnrolledOptions {
   readonly signal: AbortSignal;
   /** The workload; without it the login's credentials are taken, and a code logs in. */
   readonly as?: string;
-  /** Where to enrol; without it MODELKEEP_SERVER, the login's server, or the local one. */
+  /** Where to enrol; without it MODELKEEP_SERVER, the server of stored credentials, or the local one. */
   readonly serverUrl?: string;
   /** Asked only when there are no credentials yet, or the server refuses them; undefined when there is no code. */
   readonly readCode: () => Promise<Uint8Array | undefined>;
@@ -57,7 +57,7 @@ export async function enrolAndStore(
   code: Uint8Array,
 ): Promise<Credentials> {
   const { env, signal, as } = options;
-  const serverUrl = checkServerUrl(options.serverUrl ?? (await knownServer(env)));
+  const serverUrl = checkServerUrl(options.serverUrl ?? (await knownServer(env, as)));
   const credentials = await enrol({ serverUrl, code: readCodeText(code), signal });
   if (as !== undefined && credentials.principal !== `Workload::${JSON.stringify(as)}`) {
     throw cliError("PRINCIPAL_MISMATCH", { detail: `it enrols ${credentials.principal}`, hint: hintFor(as) });
@@ -66,8 +66,9 @@ export async function enrolAndStore(
   return credentials;
 }
 
-async function knownServer(env: Environment): Promise<string> {
-  return env.MODELKEEP_SERVER ?? (await readCredentials(env))?.serverUrl ?? DEFAULT_SERVER_URL;
+async function knownServer(env: Environment, as: string | undefined): Promise<string> {
+  const stored = env.MODELKEEP_SERVER ? undefined : ((await readCredentials(env, as)) ?? (await readCredentials(env)));
+  return env.MODELKEEP_SERVER ?? stored?.serverUrl ?? DEFAULT_SERVER_URL;
 }
 
 /** A code or a token never goes over a network in the clear. */

@@ -53,12 +53,21 @@ export async function readCredentials(env: Environment, as?: string): Promise<Cr
   }
   const bytes = await readFileBounded(path, MAX_CREDENTIALS_BYTES);
   try {
-    const parsed = document.safeParse(parseJson(bytes, { what: "credentials" }));
+    const parsed = document.safeParse(parseDocument(bytes));
     if (!parsed.success) throw cliError("CREDENTIALS_DAMAGED", { detail: path });
     const { server_url: serverUrl, principal, key: privateJwk } = parsed.data;
     return { serverUrl, principal, privateJwk };
   } finally {
     bytes.fill(0);
+  }
+}
+
+/** Undefined for what is no JSON: the parser's words could quote a part of the key. */
+function parseDocument(bytes: Uint8Array): unknown {
+  try {
+    return parseJson(bytes, { what: "credentials" });
+  } catch {
+    return undefined;
   }
 }
 

@@ -4,7 +4,7 @@ import { defineRoute } from "./route.ts";
 
 const principal = z.object({ type: z.enum(["Workload", "Admin"]), id: z.string().min(1).max(200) });
 
-export const tokenInfo = z.object({
+const tokenInfo = z.object({
   id: z.string(),
   principal,
   groups: z.array(z.string()),

@@ -2,7 +2,6 @@
 export * from "./client.ts";
 export * from "./errors.ts";
 export { GRANT_TYPE, TOKEN_TYPES } from "./grant.ts";
-export { type PublicJwk, readPublicJwk, thumbprintOf } from "./jwk.ts";
 export * from "./limits.ts";
 export { isPrincipalName } from "./names.ts";
 export * from "./proof-key.ts";

@@ -58,7 +58,7 @@ function openConnection(context: CommandContext, input: CommandInput) {
 }
 
 /** The parent's environment without the keys of providers, and with the agent in their place. */
-export function childEnvironment(
+function childEnvironment(
   env: CommandContext["env"],
   { baseUrl, localKey }: Pick<Agent, "baseUrl" | "localKey">,
 ): Record<string, string> {
