@@ -62,20 +62,19 @@ export function readGgufHeader(source: ByteSource): GgufHeader {
   if (cursor.u32() !== MAGIC) throw invalid("the magic is missing");
   const version = cursor.u32();
   if (version !== 2 && version !== 3) throw invalid(`version ${version}`);
-  const tensorCount = cursor.length(
-    Math.min(ARTIFACT_LIMITS.ggufTensors, cursor.left / MIN_TENSOR_BYTES),
-    "tensor count",
-  );
-  const pairCount = cursor.length(
-    Math.min(ARTIFACT_LIMITS.ggufMetadataPairs, cursor.left / MIN_PAIR_BYTES),
-    "pair count",
-  );
+  const tensorCount = readCount(cursor, ARTIFACT_LIMITS.ggufTensors, MIN_TENSOR_BYTES, "tensor count");
+  const pairCount = readCount(cursor, ARTIFACT_LIMITS.ggufMetadataPairs, MIN_PAIR_BYTES, "pair count");
   const metadata = new Reader(cursor).pairs(pairCount);
   const alignment = readAlignment(metadata.get("general.alignment"));
   const tensors = readTensors(cursor, tensorCount, alignment);
   const dataStart = tensorCount === 0 ? cursor.position : Math.ceil(cursor.position / alignment) * alignment;
   checkTensors(tensors, source.bytes - dataStart);
   return { version, metadata, tensors, dataStart };
+}
+
+/** A count that the rest of the file has room for. */
+function readCount(cursor: Cursor, max: number, entryBytes: number, what: string): number {
+  return cursor.length(Math.min(max, Math.floor(cursor.left / entryBytes)), what);
 }
 
 function readAlignment(value: GgufValue | undefined): number {
