@@ -23,7 +23,7 @@ export interface ConsistencyClaim {
 }
 
 /** Root over the leaves from `start` to `end`, exclusive; `start` is where a subtree of that tree begins. */
-export async function rangeRoot(source: NodeSource, start: number, end: number): Promise<Uint8Array> {
+async function rangeRoot(source: NodeSource, start: number, end: number): Promise<Uint8Array> {
   const count = end - start;
   if (count <= 0) return emptyRoot();
   const left = 2 ** Math.floor(Math.log2(count));

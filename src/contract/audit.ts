@@ -9,7 +9,7 @@ const count = z
   .transform(Number);
 const hashes = z.array(z.string().max(64)).max(128);
 
-export const auditEntry = z.object({
+const auditEntry = z.object({
   index: z.int().nonnegative(),
   at: z.string(),
   action: z.string(),

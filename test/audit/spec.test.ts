@@ -70,7 +70,8 @@ test("hashes, root and signature follow from the text alone", () => {
   const left = sha256(Uint8Array.of(1), a, b);
   assert.equal(sha256(Uint8Array.of(1), left, c).toString("hex"), root);
 
-  const [name = "", keyHash = "", base64 = ""] = (JSON.parse(lines[0] ?? "") as { key: string }).key.split("+", 3);
+  const [name = "", keyHash = "", base64 = ""] =
+    /^([^+]*)\+([^+]*)\+(.*)$/.exec((JSON.parse(lines[0] ?? "") as { key: string }).key)?.slice(1) ?? [];
   const typed = Buffer.from(base64, "base64");
   assert.equal(
     sha256(Buffer.from(`${name}\n`), typed)
