@@ -20,8 +20,9 @@ export async function listEntries(
   const oldest = Math.max(0, newest - AUDIT_LIMITS.scannedEntries);
   const found: AuditEntry[] = [];
   for (let end = newest; end > oldest; end -= WINDOW) {
-    for (const entry of await readWindow(reader, Math.max(oldest, end - WINDOW), end)) {
-      if (!matches(entry, query)) continue;
+    // Others get their turn: an embedded database answers without one.
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const entry of await readWindow(reader, query, Math.max(oldest, end - WINDOW), end)) {
       found.push(entry);
       if (found.length === limit) return entry.index > 0 ? { entries: found, next: entry.index } : { entries: found };
     }
@@ -29,18 +30,31 @@ export async function listEntries(
   return oldest > 0 ? { entries: found, next: oldest } : { entries: found };
 }
 
+/** Only what matches is checked in full: the store has authenticated the bytes, and most entries are passed over. */
 async function readWindow(
   reader: Pick<RecordTransaction, "list">,
+  query: AuditQuery,
   start: number,
   end: number,
 ): Promise<readonly AuditEntry[]> {
   const entries: AuditEntry[] = [];
   for await (const { index, leaf } of readLeaves(reader, start, end)) {
+    if (!mayMatch(leaf, query)) continue;
     const entry = parseLeaf(leaf);
     if (entry?.index !== index) throw auditError("AUDIT_TAMPERED", { detail: `entry ${index} is damaged` });
-    entries.push(entry);
+    if (matches(entry, query)) entries.push(entry);
   }
   return entries.reverse();
+}
+
+/** A leaf that matches holds the JSON text of every value that was asked for. */
+function mayMatch(leaf: Uint8Array, { action, outcome, principal, model }: AuditQuery): boolean {
+  const buffer = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.length);
+  const inner = (value: string) => JSON.stringify(value).slice(1, -1);
+  return (
+    [action, outcome, principal].every((value) => value === undefined || buffer.includes(JSON.stringify(value))) &&
+    (model === undefined || buffer.includes(inner(inner(model))))
+  );
 }
 
 function matches({ event }: AuditEntry, { action, outcome, principal, model }: AuditQuery): boolean {

@@ -16,7 +16,7 @@ export interface VerifyAuditOptions {
   readonly since?: readonly string[];
 }
 
-export type AuditRuleId = "key" | "leaves" | "signature" | "root" | "since";
+type AuditRuleId = "key" | "leaves" | "signature" | "root" | "since";
 
 export interface AuditRule {
   readonly id: AuditRuleId;

@@ -146,6 +146,8 @@ async function listRecords(
 ): Promise<RecordPage> {
   checkName(table, "x");
   const limit = Math.min(options.limit ?? STORE_LIMITS.pageRecords, STORE_LIMITS.pageRecords);
+  if (!Number.isInteger(limit) || limit < 1) throw new RangeError("a page has at least one record");
+  for (const id of [options.prefix, options.after]) if (id) checkName(table, id);
   const rows = await tx.list(table, options.prefix ?? "", options.after, limit + 1);
   const records = rows
     .slice(0, limit)
@@ -158,7 +160,7 @@ function checkName(table: string, id: string): void {
   if (table === KEY_TABLE || !/^[a-z][a-z0-9._-]*$/.test(table) || table.length > STORE_LIMITS.tableCharacters) {
     throw new RangeError(`${table} is not the name of a table`);
   }
-  if (id.length === 0 || Buffer.byteLength(id) > STORE_LIMITS.idBytes || id.includes("\0")) {
-    throw new RangeError(`an id has 1 to ${STORE_LIMITS.idBytes} bytes and no NUL`);
+  if (id.length === 0 || Buffer.byteLength(id) > STORE_LIMITS.idBytes || id.includes("\0") || !id.isWellFormed()) {
+    throw new RangeError(`an id has 1 to ${STORE_LIMITS.idBytes} bytes of UTF-8 and no NUL`);
   }
 }

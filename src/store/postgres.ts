@@ -192,6 +192,7 @@ class PostgresEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
     const listening = this.#listening;
     this.#listening = undefined;
@@ -216,7 +217,10 @@ async function attempt<T>(
       return { done: false };
     }
     const result = await work(rowsOf(client));
-    await client.query("COMMIT");
+    // After an error that the work swallowed PostgreSQL answers COMMIT with ROLLBACK, and no error.
+    const ended = await client.query("COMMIT");
+    if (ended.command !== "COMMIT")
+      throw storeError("STORE_UNREACHABLE", { detail: "the transaction was rolled back" });
     return { done: true, result };
   } catch (error) {
     await client.query("ROLLBACK").catch(() => undefined);
@@ -300,7 +304,7 @@ function postgresError(error: unknown): unknown {
   if (state === "53100") return storeError("STORE_FULL", { cause: error });
   if (/^([0-9A-Z]{5}|E(?!RR_)[A-Z]+)$/.test(state) || error instanceof pg.DatabaseError)
     return storeError("STORE_UNREACHABLE", { detail: `PostgreSQL ${state}`, cause: error });
-  return /timeout|terminat|ended|closed|not queryable/i.test(error.message) && state === ""
+  return /timeout|terminat|ended|closed|not queryable|calling end/i.test(error.message) && state === ""
     ? storeError("STORE_UNREACHABLE", { cause: error })
     : error;
 }

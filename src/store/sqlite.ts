@@ -95,7 +95,7 @@ class SqliteEngine implements Engine {
       this.#db.exec("COMMIT");
       return result;
     } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      if (this.#db.isOpen && this.#db.isTransaction) this.#db.exec("ROLLBACK");
       throw sqliteError(error);
     }
   }
@@ -125,7 +125,7 @@ class SqliteEngine implements Engine {
   }
 
   async ping(): Promise<void> {
-    this.#db.prepare("SELECT 1").get();
+    mapped(() => this.#db.prepare("SELECT 1").get());
   }
 
   async close(): Promise<void> {
@@ -145,8 +145,8 @@ function rowsOf(db: SqliteDatabase): EngineTransaction {
   );
   return {
     get: async (table, id) => mapped(() => toRow(get.get(table, id))),
-    put: async (table, row) => mapped(() => void put.run(table, row.id, row.version, row.value)),
-    delete: async (table, id) => mapped(() => Number(remove.run(table, id).changes) > 0),
+    put: async (table, row) => changed(db, () => void put.run(table, row.id, row.version, row.value)),
+    delete: async (table, id) => changed(db, () => Number(remove.run(table, id).changes) > 0),
     list: async (table, prefix, after, limit) =>
       mapped(() =>
         list
@@ -155,6 +155,13 @@ function rowsOf(db: SqliteDatabase): EngineTransaction {
           .filter((row) => row !== undefined),
       ),
   };
+}
+
+/** SQLite ends a transaction by itself when the disk is full: what came after would be written alone. */
+function changed<T>(db: SqliteDatabase, work: () => T): T {
+  if (db.isOpen && !db.isTransaction)
+    throw storeError("STORE_UNREACHABLE", { detail: "the transaction was rolled back" });
+  return mapped(work);
 }
 
 function mapped<T>(work: () => T): T {
@@ -176,7 +183,9 @@ function sqliteError(error: unknown): unknown {
   if (code === 13 || code === 10) return storeError("STORE_FULL", { cause: error });
   if (code === 11 || code === 26) return storeError("STORE_TAMPERED", { detail: `SQLite code ${code}`, cause: error });
   if (code !== undefined) return storeError("STORE_UNREACHABLE", { detail: `SQLite code ${code}`, cause: error });
-  return error;
+  return systemErrorCode(error) === "ERR_INVALID_STATE"
+    ? storeError("STORE_UNREACHABLE", { detail: "it is closed" })
+    : error;
 }
 
 function sqliteCode(error: unknown): number | undefined {

@@ -63,6 +63,33 @@ function contract(on: On): void {
     assert.equal(await store.put("t", "a", utf8("y"), { ifVersion: 1 }), 2);
   });
 
+  on("a transaction that swallows an error of the database is not taken for done", async (engine, t) => {
+    const { store, url } = await opened(engine, t);
+    engine.tamper(
+      url,
+      engine.name === "PostgreSQL"
+        ? "ALTER TABLE records ADD CONSTRAINT no_bad CHECK (id <> 'bad')"
+        : "CREATE TRIGGER no_bad BEFORE INSERT ON records WHEN NEW.id = 'bad' BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+    );
+    const swallowing = store.transaction(async (tx) => {
+      await tx.put("t", "good", utf8("x"));
+      await tx.put("t", "bad", utf8("x")).catch(() => undefined);
+      await tx.put("t", "later", utf8("x")).catch(() => undefined);
+    });
+    await assert.rejects(swallowing, failsWith("STORE_UNREACHABLE"));
+    assert.equal((await store.list("t")).records.length, 0);
+    assert.equal(await store.put("t", "good", utf8("x")), 1);
+  });
+
+  on("a closed store says so, and may be closed twice", async (engine) => {
+    const store = await open(engine.fresh());
+    await store.put("t", "a", utf8("x"));
+    await store.close();
+    await store.close();
+    for (const use of [store.get("t", "a"), store.put("t", "a", utf8("y")), store.list("t"), store.ping()])
+      await assert.rejects(use, failsWith("STORE_UNREACHABLE"));
+  });
+
   on("of many who make the same record, one does", async (engine, t) => {
     const { store, url } = await opened(engine, t);
     const other = (await opened(engine, t, url)).store;
@@ -203,6 +230,10 @@ function contract(on: On): void {
       await assert.rejects(store.put(table, "a", value), RangeError);
       await assert.rejects(store.get(table, "data-key"), RangeError);
     }
+    await assert.rejects(store.put("t", "\ud800", value), RangeError);
+    for (const limit of [0, -1, 1.5, Number.NaN]) await assert.rejects(store.list("t", { limit }), RangeError);
+    await assert.rejects(store.list("t", { prefix: "a\0" }), RangeError);
+    await assert.rejects(store.list("t", { after: "\udc00" }), RangeError);
     const longest = "x".repeat(STORE_LIMITS.idBytes);
     await store.put("t", longest, new Uint8Array(1024 * 1024).fill(3));
     assert.equal((await store.get("t", longest))?.value.length, 1024 * 1024);
