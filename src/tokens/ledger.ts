@@ -50,7 +50,10 @@ export async function dropCode(tx: RecordTransaction, id: string, now: number): 
   await save(tx, owner);
 }
 
-/** Uses up the code, enrols the key and issues its first token; undefined when the code does not count. */
+/**
+ * Uses up the code, enrols the key and issues its first token; undefined when the code does not count. Fails with
+ * TOKEN_LIMIT when there are too many keys; the code is not used up then.
+ */
 export async function redeemCode(
   tx: RecordTransaction,
   codeHash: string,
@@ -63,27 +66,42 @@ export async function redeemCode(
   const known = await tx.get(TABLES.keys, token.thumbprint);
   if (known && entityText(readKeyRecord(known.value).principal) !== entityText(code.principal)) return undefined;
   const owner = await loadPruned(tx, code.principal, token.issuedAt);
+  const key = await enrolKey(tx, owner, code, token);
   owner.codes = owner.codes.filter((open) => open.id !== id);
   await tx.delete(TABLES.codes, id);
-  const key = enrolKey(owner, code, token);
-  if (!key) return undefined;
   await tx.put(TABLES.keys, token.thumbprint, encode({ principal: code.principal }));
   return addToken(tx, owner, key, token);
 }
 
-function enrolKey(owner: PrincipalRecord, code: CodeRecord, token: NewToken): OwnedKey | undefined {
-  const before = owner.keys.find((key) => key.thumbprint === token.thumbprint);
-  if (before) before.groups = code.groups;
-  if (before || owner.keys.length >= TOKEN_LIMITS.keysPerPrincipal) return before;
-  const key: OwnedKey = {
-    thumbprint: token.thumbprint,
-    groups: code.groups,
-    enrolledAt: token.issuedAt,
-    usedAt: token.issuedAt,
-    tokens: [],
-  };
+async function enrolKey(
+  tx: RecordTransaction,
+  owner: PrincipalRecord,
+  { groups }: CodeRecord,
+  { thumbprint, issuedAt }: NewToken,
+): Promise<OwnedKey> {
+  const before = owner.keys.find((key) => key.thumbprint === thumbprint);
+  const key: OwnedKey = { enrolledAt: issuedAt, tokens: [], ...before, thumbprint, groups, usedAt: issuedAt };
+  owner.keys = owner.keys.filter((other) => other !== before);
+  if (owner.keys.length >= TOKEN_LIMITS.keysPerPrincipal) await dropIdleKeys(tx, owner, issuedAt);
   owner.keys.push(key);
   return key;
+}
+
+/** Only when there is need of room: a clock that was set wrongly for a moment must not end every enrolment. */
+async function dropIdleKeys(tx: RecordTransaction, owner: PrincipalRecord, now: number): Promise<void> {
+  await deleteKeys(
+    tx,
+    owner.keys.filter((key) => isIdle(key, now)),
+  );
+  owner.keys = owner.keys.filter((key) => !isIdle(key, now));
+  if (owner.keys.length >= TOKEN_LIMITS.keysPerPrincipal) {
+    throw tokenError("TOKEN_LIMIT", { detail: `${TOKEN_LIMITS.keysPerPrincipal} keys` });
+  }
+}
+
+/** An idle key renews no more. */
+export function isIdle(key: OwnedKey, now: number): boolean {
+  return key.usedAt < now - TOKEN_LIMITS.keyIdleSeconds * 1000;
 }
 
 /** Issues one more token to an enrolled key; undefined when the key is not enrolled or the assertion was used. */
@@ -96,7 +114,7 @@ export async function renewToken(
   if (!known || (await tx.get(TABLES.assertions, assertion.id))) return undefined;
   const owner = await loadPruned(tx, readKeyRecord(known.value).principal, token.issuedAt);
   const key = owner.keys.find((candidate) => candidate.thumbprint === token.thumbprint);
-  if (!key) return undefined;
+  if (!key || isIdle(key, token.issuedAt)) return undefined;
   await tx.put(TABLES.assertions, assertion.id, encode({ expiresAt: assertion.expiresAt }), { ifVersion: 0 });
   key.usedAt = token.issuedAt;
   return addToken(tx, owner, key, token);
@@ -160,21 +178,14 @@ export async function pruneAssertions(tx: RecordTransaction, now: number): Promi
 async function loadPruned(tx: RecordTransaction, principal: PrincipalRef, now: number): Promise<PrincipalRecord> {
   const record = await tx.get(TABLES.principals, entityText(principal));
   const owner: PrincipalRecord = record ? readPrincipal(record.value) : { principal, codes: [], keys: [] };
-  const idle = now - TOKEN_LIMITS.keyIdleSeconds * 1000;
   for (const code of owner.codes) if (code.expiresAt <= now) await tx.delete(TABLES.codes, code.id);
   for (const token of owner.keys.flatMap((key) => key.tokens)) {
     if (token.expiresAt <= now) await tx.delete(TABLES.tokens, token.id);
   }
-  await deleteKeys(
-    tx,
-    owner.keys.filter((key) => key.usedAt < idle),
-  );
   return {
     principal: owner.principal,
     codes: owner.codes.filter((code) => code.expiresAt > now),
-    keys: owner.keys
-      .filter((key) => key.usedAt >= idle)
-      .map((key) => ({ ...key, tokens: key.tokens.filter((token) => token.expiresAt > now) })),
+    keys: owner.keys.map((key) => ({ ...key, tokens: key.tokens.filter((token) => token.expiresAt > now) })),
   };
 }
 

@@ -23,8 +23,8 @@ export const TOKEN_LIMITS = {
   /** Keys of one principal: instances of a workload. */
   keysPerPrincipal: 128,
   /** Live tokens of one key; one more ends the oldest. */
-  tokensPerKey: 16,
-  /** A key that was not used for so long is no longer enrolled, in seconds. */
+  tokensPerKey: 64,
+  /** A key that was not used for so long renews no more, and gives way to a new one, in seconds. */
   keyIdleSeconds: 30 * 24 * 3600,
   groupsPerPrincipal: 16,
   groupCharacters: 64,
@@ -53,7 +53,7 @@ export const TOKEN_LIMITS = {
   cachedKeys: 10_000,
   /** After this long the store is asked again, so that a lost message delays a revocation by no more. */
   cacheMilliseconds: 500,
-  /** Refused exchanges that are written down, each minute; more are only counted in the log. */
+  /** Refused exchanges that are written down, each minute; of more, only a log at level debug tells. */
   recordedRefusalsPerMinute: 60,
   /** Time between two sweeps of what has ended, in milliseconds. */
   sweepMilliseconds: 5 * 60_000,

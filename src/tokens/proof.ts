@@ -51,14 +51,26 @@ export class ProofVerifier {
     return thumbprint === undefined ? undefined : { compact, thumbprint, jti, iat };
   }
 
-  /** The costly half: the signature, and that the proof was not used before. Undefined when it does not count. */
+  /**
+   * The costly half for the holder of a live token: the signature, and that the proof was not used before. Undefined
+   * when it does not count.
+   */
   accept(proof: ReadProof): ProofKeyInfo | undefined {
     if (!this.#replay.fresh(proof.thumbprint, proof.jti, proof.iat)) return undefined;
-    const info = this.#keys.get(proof.compact.header) ?? readKey(proof.compact.header);
-    if (!info || !verifyCompact(proof.compact, info.key)) return undefined;
+    const info = this.verify(proof);
+    if (!info) return undefined;
     this.#replay.add(proof.thumbprint, proof.jti, proof.iat);
     this.#remember(proof.compact.header, info);
     return info;
+  }
+
+  /**
+   * The signature alone, and nothing is remembered: at the token endpoint anybody can sign with a key of his own, and
+   * could fill the memory. There the code and the renewal's JWT count once, so a proof seen again gains nothing.
+   */
+  verify(proof: ReadProof): ProofKeyInfo | undefined {
+    const info = this.#keys.get(proof.compact.header) ?? readKey(proof.compact.header);
+    return info && verifyCompact(proof.compact, info.key) ? info : undefined;
   }
 
   #isNow(iat: number): boolean {

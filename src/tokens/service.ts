@@ -11,7 +11,7 @@ import {
   type Recorder,
   toBase64Url,
 } from "../base/index.ts";
-import type { RecordStore } from "../store/index.ts";
+import type { RecordStore, RecordTransaction } from "../store/index.ts";
 import { TokenCache } from "./cache.ts";
 import { tokenError } from "./errors.ts";
 import { readAssertionJwt, readGrant } from "./grant.ts";
@@ -19,7 +19,7 @@ import * as ledger from "./ledger.ts";
 import { TOKEN_LIMITS } from "./limits.ts";
 import { checkCodeTtl, checkGroups, checkPrincipal, isPrincipalName } from "./names.ts";
 import { type ProofKeyInfo, ProofVerifier } from "./proof.ts";
-import { hashOf, readPrincipal, readToken, TABLES, type TokenRecord } from "./records.ts";
+import { type CodeRecord, hashOf, idOf, readPrincipal, readToken, TABLES, type TokenRecord } from "./records.ts";
 import { sweepEnded } from "./sweep.ts";
 import type {
   EnrolOptions,
@@ -87,49 +87,58 @@ class StoredTokens implements TokenService {
     const principal = checkPrincipal(options.principal);
     const groups = checkGroups(options.groups);
     const ttlSeconds = checkCodeTtl(options.ttlSeconds ?? TOKEN_LIMITS.codeTtlSeconds);
-    const { code, hash } = this.#newCode();
-    const now = this.#options.clock.now();
-    const expiresAt = now + ttlSeconds * 1000;
-    const by = entityText(options.by);
-    await this.#record("token.enrol", by, principal, { groups, ttlSeconds });
-    await this.#options.store.transaction((tx) =>
-      ledger.addCode(tx, { hash, principal, groups, by, expiresAt }, this.#options.clock.now()),
-    );
-    return { code, expiresAt };
+    const expiresAt = this.#options.clock.now() + ttlSeconds * 1000;
+    const data = { groups, ttlSeconds };
+    return this.#issueCode({ principal, groups, by: entityText(options.by), expiresAt }, data, async () => {});
   }
 
   async bootstrap(): Promise<OneTimeCode | undefined> {
     if (await this.#hasAdmin()) return undefined;
-    const { code, hash } = this.#newCode();
     const now = this.#options.clock.now();
     const expiresAt = now + TOKEN_LIMITS.bootstrapTtlSeconds * 1000;
-    const by = entityText(SERVER);
-    const record = { hash, principal: FIRST_ADMIN, groups: ["admins"], by, expiresAt };
-    await this.#record("token.enrol", by, FIRST_ADMIN, { groups: record.groups, bootstrap: true });
-    await this.#options.store.transaction(async (tx) => {
+    const code = { principal: FIRST_ADMIN, groups: ["admins"], by: entityText(SERVER), expiresAt };
+    return this.#issueCode(code, { groups: code.groups, bootstrap: true }, async (tx) => {
       const before = await tx.get(TABLES.principals, entityText(FIRST_ADMIN));
       for (const open of before ? readPrincipal(before.value).codes : []) await ledger.dropCode(tx, open.id, now);
-      await ledger.addCode(tx, record, now);
     });
-    return { code, expiresAt };
+  }
+
+  /** The code is in the store before it is written down, and is nobody's when it cannot be written down. */
+  async #issueCode(
+    record: Omit<CodeRecord, "hash">,
+    data: Record<string, unknown>,
+    prepare: (tx: RecordTransaction) => Promise<void>,
+  ): Promise<OneTimeCode> {
+    const { store, clock, random } = this.#options;
+    const code = `mkc_${toBase64Url(random.bytes(TOKEN_LIMITS.codeBytes))}`;
+    const hash = hashOf(code);
+    await store.transaction(async (tx) => {
+      await prepare(tx);
+      await ledger.addCode(tx, { ...record, hash }, clock.now());
+    });
+    try {
+      await this.#record("token.enrol", record.by, record.principal, data);
+    } catch (error) {
+      await store.transaction((tx) => ledger.dropCode(tx, idOf("code", hash), clock.now()));
+      throw error;
+    }
+    return { code, expiresAt: record.expiresAt };
   }
 
   async #hasAdmin(): Promise<boolean> {
     const prefix = "Admin::";
     const { records } = await this.#options.store.list(TABLES.principals, { prefix, limit: TOKEN_LIMITS.pageRecords });
-    return records.some((record) => record.id.startsWith(prefix) && readPrincipal(record.value).keys.length > 0);
-  }
-
-  #newCode(): { code: string; hash: string } {
-    const code = `mkc_${toBase64Url(this.#options.random.bytes(TOKEN_LIMITS.codeBytes))}`;
-    return { code, hash: hashOf(code) };
+    const now = this.#options.clock.now();
+    return records
+      .filter((record) => record.id.startsWith(prefix))
+      .some((record) => readPrincipal(record.value).keys.some((key) => !ledger.isIdle(key, now)));
   }
 
   async exchange(request: ExchangeRequest): Promise<IssuedToken> {
     try {
       const grant = readGrant(request.form);
       const proof = this.#proofs.read(request.dpop, { method: "POST", url: request.url });
-      const key = proof && this.#proofs.accept(proof);
+      const key = proof && this.#proofs.verify(proof);
       if (!key) throw tokenError("INVALID_DPOP_PROOF");
       return grant.kind === "code"
         ? await this.#redeem(grant.codeHash, key)
@@ -276,10 +285,11 @@ class StoredTokens implements TokenService {
   /** A stranger can cause these: a few each minute are written down, and none of what was sent. */
   async #recordRefusal(error: unknown): Promise<void> {
     const reason = error instanceof ModelkeepError ? error.code : "INTERNAL";
-    this.#options.log.warn("a token exchange was refused", { reason });
     const minute = Math.floor(this.#options.clock.monotonic() / 60_000);
     if (minute !== this.#refusals.minute) this.#refusals = { minute, count: 0 };
-    if (this.#refusals.count++ >= TOKEN_LIMITS.recordedRefusalsPerMinute) return;
+    const tooMany = this.#refusals.count++ >= TOKEN_LIMITS.recordedRefusalsPerMinute;
+    this.#options.log[tooMany ? "debug" : "warn"]("a token exchange was refused", { reason });
+    if (tooMany) return;
     const event = { action: "token.issue", principal: 'Stranger::"unknown"', resource: entityText(SERVER) };
     try {
       await this.#options.recorder.record({ ...event, outcome: "refused", reason: [reason] });

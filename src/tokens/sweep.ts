@@ -1,4 +1,4 @@
-/** Deletes codes, tokens, keys and assertions that have ended, of principals that nobody touches any more. */
+/** Deletes codes, tokens and assertions that have ended, of principals that nobody touches any more. */
 import type { Clock } from "../base/index.ts";
 import type { RecordStore } from "../store/index.ts";
 import { pruneAssertions, prunePrincipal } from "./ledger.ts";

@@ -305,7 +305,7 @@ test("no token lives longer than an hour, whatever was configured", async (t) =>
   assert.equal((info?.expiresAt ?? 0) - (info?.issuedAt ?? 0), 3600_000);
 });
 
-test("a sweep deletes what has ended and nothing that lives; idle keys end after their month", async (t) => {
+test("a sweep deletes what has ended and nothing that lives", async (t) => {
   const { tokens, clock, store } = await startTokens(t);
   const holder = await enrolHolder(tokens, clock);
   const ports = { clock, random: systemRandom };
@@ -318,9 +318,34 @@ test("a sweep deletes what has ended and nothing that lives; idle keys end after
   await sweepEnded(store, clock);
   const tables = ["tokens", "token-codes", "token-assertions", "token-keys", "token-principals"];
   assert.deepEqual(await Promise.all(tables.map(count)), [0, 0, 0, 1, 1]);
-  clock.pass(TOKEN_LIMITS.keyIdleSeconds);
+});
+
+test("an idle key renews no more, but a clock that jumps and comes back ends no enrolment", async (t) => {
+  const { tokens, clock, store } = await startTokens(t);
+  const issued = await exchange(tokens, clock, codeForm((await tokens.bootstrap())?.code ?? ""));
+  const { key } = await enrolHolder(tokens, clock);
+  const renew = async () =>
+    exchange(tokens, clock, renewalForm(await key.assert(SERVER, { clock, random: systemRandom })), key);
+  clock.wall += (TOKEN_LIMITS.keyIdleSeconds + 1) * 1000;
   await sweepEnded(store, clock);
-  assert.deepEqual(await Promise.all(tables.map(count)), [0, 0, 0, 0, 0]);
+  await assert.rejects(renew(), { code: "INVALID_GRANT" });
+  assert.ok(await tokens.bootstrap(), "an administrator who cannot come back must not lock everybody out");
+  clock.wall -= (TOKEN_LIMITS.keyIdleSeconds + 1) * 1000;
+  await renew();
+  assert.deepEqual(issued.groups, ["admins"]);
+});
+
+test("the keys of one principal are limited; a code is not used up by it, and an idle key gives way", async (t) => {
+  const { tokens, clock } = await startTokens(t);
+  const enrol = async () => (await tokens.enrol({ principal: DEMO, groups: [], by: ADA })).code;
+  for (let i = 0; i < TOKEN_LIMITS.keysPerPrincipal; i++) await exchange(tokens, clock, codeForm(await enrol()));
+  const code = await enrol();
+  await assert.rejects(exchange(tokens, clock, codeForm(code)), { code: "TOKEN_LIMIT" });
+  await tokens.revoke({ tokenId: (await tokens.list())[0]?.id ?? "" }, { by: ADA });
+  await exchange(tokens, clock, codeForm(code));
+  await assert.rejects(exchange(tokens, clock, codeForm(await enrol())), { code: "TOKEN_LIMIT" });
+  clock.pass(TOKEN_LIMITS.keyIdleSeconds + 1);
+  await exchange(tokens, clock, codeForm(await enrol()));
 });
 
 test("a flood of refused exchanges writes few events", async (t) => {
