@@ -48,7 +48,7 @@ export async function tell(around: Surroundings, story: Story): Promise<void> {
 
 async function startServer({ around, story, kms }: Stage): Promise<void> {
   story.step("Start the server with embedded defaults, and log in with the one-time code that it made");
-  await around.run(["kms", "create", kms]);
+  await around.run(["kms", "init", kms]);
   const code = around.path("code");
   const server = around.start(
     [
@@ -69,9 +69,7 @@ async function publish({ around, story, kms, storeUri, signer }: Stage): Promise
     ...["publish", MODEL_FOLDER, "--name", "keeper", "--version", "1", "--to", storeUri],
     ...["--key", signer.key, "--kms", kms, "--lockfile", LOCKFILE],
   ]);
-  story.line(
-    `scan ${published.scan_verdict}; ${published.components} components, ${published.findings}; root ${short(published.root_digest)}`,
-  );
+  story.line(`root ${short(published.root_digest)}, signed by ${short(published.signer_key_id)}`);
   const files = readdirSync(around.path("store", "keeper", "1", "files")).length;
   story.done(`sealed and pushed: ${files} blobs of ciphertext in the store`);
   return published;

@@ -12,6 +12,7 @@ import { login, logout, whoami } from "./login.ts";
 import { modelList, modelShow } from "./model.ts";
 import { policyCheck, policyExplain, policySet, policyShow, policyTest } from "./policy.ts";
 import { providerDelete, providerList, providerSet } from "./provider.ts";
+import { publish } from "./publish.ts";
 import { run } from "./run.ts";
 import { scanFiles } from "./scan.ts";
 import { inspect, kmsInit, open, rewrap, seal, shred } from "./sealing.ts";
@@ -30,6 +31,7 @@ export const commands: readonly Command[] = [
   tokenShow,
   tokenRevoke,
   agent,
+  publish,
   modelList,
   modelShow,
   run,

@@ -1,0 +1,145 @@
+/** The order of a publication. Every step can be repeated: an interrupted publication goes on where it stopped. */
+import { fromUtf8, ModelkeepError, utf8 } from "../base/index.ts";
+import { type AdvisoryMatch, countMatches, createBom, findingsOf, matchAdvisories, packagesOf } from "../bom/index.ts";
+import { BOM_PREDICATE_TYPE, FINDINGS_PREDICATE_TYPE, getModel, publishModel } from "../contract/index.ts";
+import { type ScanReport, scanModel } from "../scan/index.ts";
+import { readEnvelope, SEALED_NAMES, SEALING_LIMITS, sealModel, verifySealed } from "../sealing/index.ts";
+import { signModel, signStatement, trustKeys, type VerifiedManifest, verifyBundle } from "../signing/index.ts";
+import { publisherError } from "./errors.ts";
+import type { Publication, PublishOptions } from "./publisher.ts";
+
+/** What is said about the model beside its signature. */
+interface Said {
+  readonly scan: ScanReport;
+  readonly bom: Awaited<ReturnType<typeof createBom>>;
+  readonly packages: number;
+  /** Undefined when there was nothing to match against. */
+  readonly matches: readonly AdvisoryMatch[] | undefined;
+}
+
+/**
+ * Scan, bill of materials, match, sign, seal and push, register. Fails with SCAN_NOT_CLEAN, PUBLISHED_OTHERWISE,
+ * PUBLISH_STOPPED, as its steps fail, and with what the server answers; FORBIDDEN is policy's word.
+ */
+export async function publishSealed(options: PublishOptions): Promise<Publication> {
+  const said = await examine(options);
+  const sealed = await signAndSeal(options);
+  const statements = await signStatements(options, sealed.manifest, said);
+  const { model, already } = await register(options, sealed, statements);
+  return { model, already, scan: said.scan, packages: said.packages, matches: said.matches ?? [] };
+}
+
+async function examine(options: PublishOptions): Promise<Said> {
+  const { root, name, version } = options;
+  const watched = watchedBy(options);
+  const scan = await scanModel({ root, ...watched });
+  options.onStep?.("scan", `${scan.files.length} files, ${scan.verdict}`);
+  if (scan.verdict !== "clean" && options.allowFindings !== true) throw notClean(scan);
+  const lockfiles = options.lockfiles ? { lockfiles: options.lockfiles } : {};
+  const bom = await createBom({ root, name, version, ...lockfiles, ...watched });
+  const packages = packagesOf(bom);
+  const components = Array.isArray(bom.components) ? bom.components.length : 0;
+  options.onStep?.("bom", `${components} components`);
+  const matches = options.advisories && matchAdvisories(packages, options.advisories);
+  options.onStep?.("match", matchText(packages.length, matches));
+  return { scan, bom, packages: packages.length, matches };
+}
+
+function watchedBy({ progress, signal }: PublishOptions) {
+  return { ...(progress ? { progress } : {}), ...(signal ? { signal } : {}) };
+}
+
+function notClean(scan: ScanReport): ModelkeepError {
+  const bad = scan.files.filter(({ verdict }) => verdict !== "clean");
+  const [first] = bad;
+  const why = first?.findings[0]?.message ?? "";
+  return publisherError("SCAN_NOT_CLEAN", {
+    detail: `${bad.length} files; ${first?.path} is ${first?.verdict}: ${why}`,
+  });
+}
+
+/** One line about a match, for people. */
+export function matchText(packages: number, matches: readonly AdvisoryMatch[] | undefined): string {
+  if (!matches) return "no advisories are here to match against";
+  const counts = Object.entries(countMatches(matches)).filter(([, count]) => count > 0);
+  const found = counts.length === 0 ? "nothing known against them" : counts.map(([w, n]) => `${n} ${w}`).join(", ");
+  return `${packages} packages, ${found}`;
+}
+
+interface Sealed {
+  readonly manifest: VerifiedManifest;
+  readonly bundle: Uint8Array;
+  readonly seal: Uint8Array;
+  readonly prefix: string;
+}
+
+async function signAndSeal(options: PublishOptions): Promise<Sealed> {
+  const { root, signer, wrappers, store, random } = options;
+  const prefix = options.prefix ?? `${options.name}/${options.version}`;
+  const watched = watchedBy(options);
+  const signed = await signModel({ root, signer, ignore: options.ignore ?? [], ...watched });
+  options.onStep?.("sign", `root ${signed.rootDigest}, key ${signer.keyId.slice(0, 16)}`);
+  const there = await findSealed(options, prefix, signed.rootDigest);
+  if (there) {
+    options.onStep?.("seal", `was sealed before: ${store.uri} ${prefix}`);
+    return there;
+  }
+  const manifest = verifyBundle(signed.bundle, trustKeys([signer.publicKeyPem]));
+  const { bundle } = signed;
+  const sealed = await sealModel({ root, manifest, bundle, signer, wrappers, store, prefix, random, ...watched });
+  const resumed = sealed.resumedFiles > 0 ? `, ${sealed.resumedFiles} of an earlier run` : "";
+  options.onStep?.("seal", `${sealed.files.length} files of ciphertext in ${store.uri} ${prefix}${resumed}`);
+  return { manifest, bundle, seal: utf8(sealed.seal), prefix };
+}
+
+/** The same model, sealed by the same signer in an earlier run that did not come to its end. */
+async function findSealed(options: PublishOptions, prefix: string, rootDigest: string): Promise<Sealed | undefined> {
+  const { store, signer } = options;
+  const read = (name: string) => store.readAll(`${prefix}/${name}`, SEALING_LIMITS.bundleBytes);
+  if (!(await store.stat(`${prefix}/${SEALED_NAMES.seal}`))) return undefined;
+  const trust = trustKeys([signer.publicKeyPem]);
+  const { manifest } = await verifySealed({ store, prefix, trust });
+  if (manifest.rootDigest !== rootDigest) return undefined;
+  return { manifest, bundle: await read(SEALED_NAMES.bundle), seal: await read(SEALED_NAMES.seal), prefix };
+}
+
+interface Statements {
+  readonly bom: string;
+  readonly findings: string;
+}
+
+async function signStatements(options: PublishOptions, manifest: VerifiedManifest, said: Said): Promise<Statements> {
+  const { signer } = options;
+  const sign = (predicateType: string, predicate: unknown) =>
+    signStatement({ predicateType, predicate, rootDigest: manifest.rootDigest, name: manifest.name, signer });
+  return {
+    bom: await sign(BOM_PREDICATE_TYPE, said.bom),
+    findings: await sign(FINDINGS_PREDICATE_TYPE, findingsOf(said.scan.verdict, said.matches)),
+  };
+}
+
+async function register(options: PublishOptions, sealed: Sealed, statements: Statements) {
+  const { store, signer, name, version, api } = options;
+  if (options.signal?.aborted) throw publisherError("PUBLISH_STOPPED");
+  const envelope = await readEnvelope(store, sealed.prefix);
+  await store.write(`${sealed.prefix}/${SEALED_NAMES.bom}`, [utf8(statements.bom)]);
+  await store.write(`${sealed.prefix}/${SEALED_NAMES.findings}`, [utf8(statements.findings)]);
+  const body = {
+    name,
+    version,
+    public_key: signer.publicKeyPem,
+    bundle: fromUtf8(sealed.bundle),
+    statements: { seal: fromUtf8(sealed.seal), ...statements },
+    envelope: JSON.stringify(envelope),
+    store_uri: store.uri,
+    prefix: sealed.prefix,
+  };
+  try {
+    return { model: await api.call(publishModel, { body }), already: false };
+  } catch (error) {
+    if (!(error instanceof ModelkeepError) || error.code !== "MODEL_EXISTS") throw error;
+    const model = await api.call(getModel, { params: { ref: `${name}@${version}` } });
+    if (model.package_id === envelope.package_id) return { model, already: true };
+    throw publisherError("PUBLISHED_OTHERWISE", { detail: `${name}@${version}`, cause: error });
+  }
+}
