@@ -27,7 +27,8 @@ export async function createBom(options: CreateBomOptions): Promise<JsonObject> 
   const single = facts.files.length === 1 && basename(options.root) === facts.files[0]?.path;
   const places = single ? [] : inside.map((path) => modelFilePath(options.root, path));
   const libraries: Library[] = [];
-  for (const path of [...places, ...(options.lockfiles ?? [])]) libraries.push(...(await readLockfile(path)));
+  for (const path of places) libraries.push(...(await readLockfile(path, options.root)));
+  for (const path of options.lockfiles ?? []) libraries.push(...(await readLockfile(path)));
   return toCycloneDx({
     name: options.name ?? nameOf(facts) ?? basename(resolve(options.root)),
     ...(options.version === undefined ? {} : { version: options.version }),

@@ -22,6 +22,9 @@ const WORDS: Readonly<Record<string, readonly [SeverityLevel, number]>> = {
   LOW: ["low", 0.1],
 };
 
+/** Checked before the calculator sees it: that one complains on the console. */
+const VECTOR = /^(?:CVSS:(?:3\.[01]|4\.0)\/)?[A-Za-z]{1,3}:[A-Za-z]{1,6}(?:\/[A-Za-z]{1,3}:[A-Za-z]{1,6})*$/;
+
 const UNRATED: RatedSeverity = { level: "unknown", score: 0, trust: 0 };
 
 /** `entries` are OSV severity entries, `words` what the database says beside them. */
@@ -38,7 +41,7 @@ export function moreTrusted(a: RatedSeverity, b: RatedSeverity): RatedSeverity {
 function rateEntry(entry: unknown): RatedSeverity {
   const { type, score: vector } = (entry ?? {}) as { type?: unknown; score?: unknown };
   const trust = typeof type === "string" ? TRUST[type] : undefined;
-  if (trust === undefined || typeof vector !== "string" || vector.length > 512) return UNRATED;
+  if (trust === undefined || typeof vector !== "string" || vector.length > 512 || !VECTOR.test(vector)) return UNRATED;
   const score = scoreOf(vector);
   return score === undefined ? UNRATED : { level: levelOf(score), score, trust };
 }

@@ -21,11 +21,16 @@ export function isLockfile(path: string): boolean {
   return REQUIREMENTS.test(name) || READERS.some(([pattern]) => pattern.test(name));
 }
 
-/** Libraries in order of the file. Fails with LOCKFILE_UNKNOWN, LOCKFILE_INVALID, FILE_NOT_FOUND, LIMIT_EXCEEDED. */
-export async function readLockfile(path: string): Promise<readonly Library[]> {
+/**
+ * Libraries in order of the file; `folder` is where its includes may lie, without it the file's own.
+ * Fails with LOCKFILE_UNKNOWN, LOCKFILE_INVALID, FILE_NOT_FOUND, LIMIT_EXCEEDED.
+ */
+export async function readLockfile(path: string, folder: string = dirname(path)): Promise<readonly Library[]> {
   const reader = READERS.find(([pattern]) => pattern.test(basename(path)))?.[1];
   if (!reader && !/\.(?:txt|in)$/.test(path)) throw bomError("LOCKFILE_UNKNOWN", { detail: basename(path) });
-  const libraries = reader ? reader(await readText(path), basename(path)) : await readRequirements(path);
+  const libraries = reader
+    ? reader(await readText(path), basename(path))
+    : await readRequirements(path, resolve(folder));
   if (libraries.length > BOM_LIMITS.components)
     throw bomError("LOCKFILE_INVALID", { detail: `over ${BOM_LIMITS.components} libraries` });
   return libraries;
@@ -35,9 +40,8 @@ async function readText(path: string): Promise<string> {
   return Buffer.from(await readFileBounded(path, BOM_LIMITS.lockfileBytes)).toString("utf8");
 }
 
-/** Includes are followed inside the folder of the first file only, each file once: a circle ends. */
-async function readRequirements(first: string): Promise<Library[]> {
-  const folder = dirname(resolve(first));
+/** Includes are followed inside the folder only, each file once: a circle ends. */
+async function readRequirements(first: string, folder: string): Promise<Library[]> {
   const open = [resolve(first)];
   const seen = new Set<string>();
   const libraries: Library[] = [];
