@@ -13,25 +13,33 @@ export function modelFilePath(root: string, path: string): string {
   return path === "." ? root : join(root, path);
 }
 
-/** Chunks of `chunkBytes`, the last one shorter; a file that is not `expectedBytes` long throws MODEL_CHANGED. The buffer of a chunk is used again. */
+/**
+ * Chunks of `chunkBytes`, the last one shorter; a file that is not `expectedBytes` long throws MODEL_CHANGED. A chunk's
+ * bytes hold until the next one is asked for: there are two buffers, and one is filled while the other is worked on.
+ */
 export async function* readChunks(
   path: string,
   chunkBytes: number = ARTIFACT_LIMITS.chunkBytes,
   expectedBytes?: number,
 ): AsyncGenerator<Uint8Array> {
   const handle = await openNoFollow(path);
+  let filling = fill(handle, Buffer.allocUnsafeSlow(chunkBytes), path);
   try {
-    const buffer = Buffer.allocUnsafe(chunkBytes);
+    let spare: Buffer | undefined;
     let total = 0;
     for (;;) {
-      const length = await fill(handle, buffer);
-      total += length;
-      if (expectedBytes !== undefined && total > expectedBytes) throw artifactError("MODEL_CHANGED", { detail: path });
-      if (length > 0) yield buffer.subarray(0, length);
-      if (length < chunkBytes) break;
+      const chunk = await filling;
+      total += chunk.length;
+      const isLast = chunk.length < chunkBytes;
+      const wrong = expectedBytes !== undefined && (isLast ? total !== expectedBytes : total > expectedBytes);
+      if (wrong) throw artifactError("MODEL_CHANGED", { detail: path });
+      if (!isLast) filling = fill(handle, spare ?? Buffer.allocUnsafeSlow(chunkBytes), path);
+      if (chunk.length > 0) yield chunk;
+      if (isLast) return;
+      spare = chunk;
     }
-    if (expectedBytes !== undefined && total !== expectedBytes) throw artifactError("MODEL_CHANGED", { detail: path });
   } finally {
+    await filling.catch(() => undefined);
     await handle.close();
   }
 }
@@ -41,21 +49,28 @@ async function openNoFollow(path: string): Promise<files.FileHandle> {
   try {
     return await files.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch (error) {
-    throw artifactError("MODEL_NOT_READABLE", {
-      detail: `${path} (${systemErrorCode(error) ?? "unknown"})`,
-      cause: error,
-    });
+    throw notReadable(path, error);
   }
 }
 
-async function fill(handle: files.FileHandle, buffer: Buffer): Promise<number> {
+/** As much of the buffer as the file still has bytes for. */
+async function fill(handle: files.FileHandle, buffer: Buffer, path: string): Promise<Buffer> {
   let length = 0;
-  while (length < buffer.length) {
-    const { bytesRead } = await handle.read(buffer, length, buffer.length - length, null);
-    if (bytesRead === 0) break;
-    length += bytesRead;
+  try {
+    while (length < buffer.length) {
+      const { bytesRead } = await handle.read(buffer, length, buffer.length - length, null);
+      if (bytesRead === 0) break;
+      length += bytesRead;
+    }
+  } catch (error) {
+    throw notReadable(path, error);
   }
-  return length;
+  return buffer.subarray(0, length);
+}
+
+function notReadable(path: string, error: unknown) {
+  const detail = `${path} (${systemErrorCode(error) ?? "unknown"})`;
+  return artifactError("MODEL_NOT_READABLE", { detail, cause: error });
 }
 
 /** Lower-case hex SHA-256 of a file; throws MODEL_CHANGED when it is not `expectedBytes` long. */

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { dirname, join } from "node:path";
 import { baseError, ModelkeepError } from "../base/index.ts";
 import { files, fsSync, syncFolder, systemErrorCode } from "../host/index.ts";
-import type { BlobStat, BlobStore } from "./blob-store.ts";
+import type { BlobStat, BlobStore, OpenBlob } from "./blob-store.ts";
 import { artifactError } from "./errors.ts";
 import { ARTIFACT_LIMITS } from "./limits.ts";
 import { compareCodePoints } from "./walk.ts";
@@ -32,17 +32,32 @@ export class FolderStore implements BlobStore {
     }
   }
 
-  read(name: string, start: number, end: number): Promise<Uint8Array> {
-    return this.#reading(name, (handle) => readRange(handle, start, end));
+  async open(name: string): Promise<OpenBlob> {
+    const handle = await this.#open(name);
+    try {
+      const stat = await handle.stat();
+      if (!stat.isFile()) throw artifactError("BLOB_NOT_FOUND", { detail: `${name} in ${this.uri}` });
+      return {
+        bytes: stat.size,
+        read: (start, end, buffer) => readRange(handle, name, start, end, buffer),
+        close: () => handle.close(),
+      };
+    } catch (error) {
+      await handle.close();
+      throw error instanceof ModelkeepError ? error : unreadable(name, error);
+    }
   }
 
-  readAll(name: string, maxBytes: number): Promise<Uint8Array> {
-    return this.#reading(name, async (handle) => {
-      const { size } = await handle.stat();
-      const bytes = await readRange(handle, 0, Math.min(size, maxBytes) + 1);
-      if (bytes.length > maxBytes) throw baseError("LIMIT_EXCEEDED", { detail: `${name} is over ${maxBytes} bytes` });
-      return bytes;
-    });
+  async read(name: string, start: number, end: number): Promise<Uint8Array> {
+    const blob = await this.open(name);
+    return blob.read(start, end).finally(() => blob.close());
+  }
+
+  async readAll(name: string, maxBytes: number): Promise<Uint8Array> {
+    const blob = await this.open(name);
+    const bytes = await blob.read(0, Math.min(blob.bytes, maxBytes) + 1).finally(() => blob.close());
+    if (bytes.length > maxBytes) throw baseError("LIMIT_EXCEEDED", { detail: `${name} is over ${maxBytes} bytes` });
+    return bytes;
   }
 
   async write(name: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<BlobStat> {
@@ -90,18 +105,6 @@ export class FolderStore implements BlobStore {
     }
   }
 
-  async #reading<T>(name: string, work: (handle: files.FileHandle) => Promise<T>): Promise<T> {
-    const handle = await this.#open(name);
-    try {
-      if (!(await handle.stat()).isFile()) throw artifactError("BLOB_NOT_FOUND", { detail: `${name} in ${this.uri}` });
-      return await work(handle);
-    } catch (error) {
-      throw error instanceof ModelkeepError ? error : unreadable(name, error);
-    } finally {
-      await handle.close();
-    }
-  }
-
   async #open(name: string): Promise<files.FileHandle> {
     const path = this.#path(name);
     try {
@@ -133,13 +136,24 @@ function unreadable(name: string, error: unknown): ModelkeepError {
   });
 }
 
-async function readRange(handle: files.FileHandle, start: number, end: number): Promise<Uint8Array> {
-  const buffer = Buffer.allocUnsafeSlow(Math.max(0, end - start));
+async function readRange(
+  handle: files.FileHandle,
+  name: string,
+  start: number,
+  end: number,
+  given?: Uint8Array,
+): Promise<Uint8Array> {
+  const wanted = Math.max(0, end - start);
+  const buffer = given && given.length >= wanted ? given : Buffer.allocUnsafeSlow(wanted);
   let length = 0;
-  while (length < buffer.length) {
-    const { bytesRead } = await handle.read(buffer, length, buffer.length - length, start + length);
-    if (bytesRead === 0) break;
-    length += bytesRead;
+  try {
+    while (length < wanted) {
+      const { bytesRead } = await handle.read(buffer, length, wanted - length, start + length);
+      if (bytesRead === 0) break;
+      length += bytesRead;
+    }
+  } catch (error) {
+    throw unreadable(name, error);
   }
   return buffer.subarray(0, length);
 }
@@ -151,18 +165,44 @@ async function makeFolder(path: string): Promise<void> {
   for (let folder = path; folder.length >= first.length; folder = dirname(folder)) await syncFolder(dirname(folder));
 }
 
+/** Writes in large pieces, and asks for the next chunks while the last ones are on their way to the disk. */
 async function writeDurable(path: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {
   const handle = await files.open(path, "wx", 0o644);
+  let writing: Promise<void> = Promise.resolve();
   try {
     let bytes = 0;
+    let batch: Uint8Array[] = [];
+    let waiting = 0;
     for await (const chunk of chunks) {
-      await handle.writeFile(chunk);
+      batch.push(chunk);
+      waiting += chunk.length;
       bytes += chunk.length;
+      if (waiting < ARTIFACT_LIMITS.chunkBytes) continue;
+      await writing;
+      writing = writeAll(handle, batch);
+      writing.catch(() => undefined);
+      batch = [];
+      waiting = 0;
     }
+    await writing;
+    await writeAll(handle, batch);
     await handle.sync();
     return bytes;
   } finally {
+    await writing.catch(() => undefined);
     await handle.close();
+  }
+}
+
+async function writeAll(handle: files.FileHandle, parts: readonly Uint8Array[]): Promise<void> {
+  let rest = parts.filter(({ length }) => length > 0);
+  while (rest.length > 0) {
+    let { bytesWritten } = await handle.writev(rest);
+    rest = rest.flatMap((part) => {
+      const done = Math.min(part.length, bytesWritten);
+      bytesWritten -= done;
+      return done < part.length ? [part.subarray(done)] : [];
+    });
   }
 }
 

@@ -99,14 +99,18 @@ class Copy {
   }
 
   async *#chunks(store: BlobStore, name: string, hash: ReturnType<typeof createHash>): AsyncGenerator<Uint8Array> {
-    for (let start = 0; ; start += CHUNK_BYTES) {
-      this.#options.signal?.throwIfAborted();
-      const chunk = await store.read(name, start, start + CHUNK_BYTES);
-      hash.update(chunk);
-      if (chunk.length > 0) yield chunk;
-      const done = Math.min(this.#total, this.#done + start);
-      this.#options.progress?.({ step: "copy", done, total: this.#total, unit: "bytes" });
-      if (chunk.length < CHUNK_BYTES) return;
+    const blob = await store.open(name);
+    try {
+      for (let start = 0; start < blob.bytes; start += CHUNK_BYTES) {
+        this.#options.signal?.throwIfAborted();
+        const chunk = await blob.read(start, start + CHUNK_BYTES);
+        hash.update(chunk);
+        yield chunk;
+        const done = Math.min(this.#total, this.#done + start);
+        this.#options.progress?.({ step: "copy", done, total: this.#total, unit: "bytes" });
+      }
+    } finally {
+      await blob.close();
     }
   }
 

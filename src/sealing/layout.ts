@@ -1,5 +1,5 @@
 /** Where the parts of a sealed model lie under its prefix, what the signed seal statement says, and how keys are derived. */
-import { hkdfSync } from "node:crypto";
+import { hkdfSync, webcrypto } from "node:crypto";
 import { z } from "zod";
 import { concatBytes, uint32be, utf8 } from "../base/index.ts";
 import { jcs } from "../codec/index.ts";
@@ -57,6 +57,11 @@ export type SealPredicate = z.output<typeof sealPredicate>;
 
 /** The SHA-256 of one plaintext segment. */
 export const LEAF_BYTES = 32;
+
+/** By WebCrypto, which copies the bytes before it returns and hashes them on another thread. */
+export async function leafOf(plain: Uint8Array): Promise<Uint8Array> {
+  return new Uint8Array(await webcrypto.subtle.digest("SHA-256", plain));
+}
 
 export function segmentCount(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / SEALING_LIMITS.segmentBytes));

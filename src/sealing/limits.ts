@@ -11,6 +11,8 @@ export const SEALING_LIMITS = {
   recipients: 16,
   /** The record of one finished file. */
   journalBytes: 64 * 1024,
+  /** Segments that are worked on at once. */
+  segmentsAhead: 4,
   /** FLOE: segments of one file. */
   segments: 2 ** 40,
 } as const;

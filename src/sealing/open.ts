@@ -1,13 +1,13 @@
 /** Opens a sealed model: signature, seal statement, header tag, then every segment's tag and hash before a byte is handed out. */
 import { createHash } from "node:crypto";
-import { type BlobStore, checkModelPath } from "../artifact/index.ts";
+import { type BlobStore, checkModelPath, type OpenBlob } from "../artifact/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
 import { equalBytes, type Progress, type Random, toHex } from "../base/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
 import { type Trust, type VerifiedManifest, verifyBundle, verifyStatement } from "../signing/index.ts";
 import { parseEnvelope, unwrapPackageKey } from "./envelope.ts";
 import { sealingError } from "./errors.ts";
-import { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
+import { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe } from "./floe.ts";
 import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 
@@ -143,22 +143,37 @@ async function openFile(
   onProgress: (done: number) => void,
 ): Promise<void> {
   const leaves = await readLeaves(options, file);
-  const floe = await openHeader(options, packageId, file);
+  const blob = await options.store.open(layout.blobName(options.prefix, file.blob));
   try {
-    const out = await options.into.open(openedPath(file), file.bytes);
+    const floe = await openHeader(options, packageId, file, blob);
+    const segments = new SegmentReader(blob, file, floe, leaves);
     try {
-      const segments = layout.segmentCount(file.bytes);
-      for (let index = 0; index < segments; index++) {
-        options.signal?.throwIfAborted();
-        const plain = await openSegment(options, file, floe, index, segments, leaves);
-        await out.write(plain).finally(() => plain.fill(0));
-        onProgress(Math.min(file.bytes, (index + 1) * SEALING_LIMITS.segmentBytes));
-      }
+      await writeSegments(options, file, segments, onProgress);
     } finally {
-      await out.close();
+      await segments.stop();
+      floe.wipe();
     }
   } finally {
-    floe.wipe();
+    await blob.close();
+  }
+}
+
+async function writeSegments(
+  { into, signal }: OpenOptions,
+  file: layout.SealedFile,
+  segments: SegmentReader,
+  onProgress: (done: number) => void,
+): Promise<void> {
+  const out = await into.open(openedPath(file), file.bytes);
+  try {
+    for (let index = 0; index < segments.count; index++) {
+      signal?.throwIfAborted();
+      const plain = await segments.next();
+      await out.write(plain).finally(() => plain.fill(0));
+      onProgress(Math.min(file.bytes, (index + 1) * SEALING_LIMITS.segmentBytes));
+    }
+  } finally {
+    await out.close();
   }
 }
 
@@ -171,13 +186,16 @@ async function readLeaves({ store, prefix }: SealedSource, file: layout.SealedFi
   return leaves;
 }
 
-async function openHeader(options: OpenOptions, packageId: string, file: layout.SealedFile): Promise<Floe> {
-  const name = layout.blobName(options.prefix, file.blob);
+async function openHeader(
+  options: OpenOptions,
+  packageId: string,
+  file: layout.SealedFile,
+  blob: OpenBlob,
+): Promise<Floe> {
   const expectedBytes = layout.sealedBytes(file.bytes);
-  const stat = await options.store.stat(name);
-  if (stat && stat.bytes !== expectedBytes)
-    throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: ${stat.bytes} bytes, expected ${expectedBytes}` });
-  const header = await options.store.read(name, 0, FLOE_HEADER_BYTES);
+  if (blob.bytes !== expectedBytes)
+    throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: ${blob.bytes} bytes, expected ${expectedBytes}` });
+  const header = await blob.read(0, FLOE_HEADER_BYTES);
   const key = layout.fileKey(options.packageKey, packageId, file.path);
   try {
     const floe = Floe.decrypt(key, layout.fileAad(packageId, file.path), FLOE_1_MIB, header, options.random);
@@ -189,26 +207,65 @@ async function openHeader(options: OpenOptions, packageId: string, file: layout.
   }
 }
 
-async function openSegment(
-  options: SealedSource,
-  file: layout.SealedFile,
-  floe: Floe,
-  index: number,
-  segments: number,
-  leaves: Uint8Array,
-): Promise<Uint8Array> {
-  const isLast = index === segments - 1;
-  const start = FLOE_HEADER_BYTES + index * FLOE_1_MIB.encryptedSegmentBytes;
-  const lastBytes = file.bytes - (segments - 1) * SEALING_LIMITS.segmentBytes + SEGMENT_OVERHEAD_BYTES;
-  const length = isLast ? lastBytes : FLOE_1_MIB.encryptedSegmentBytes;
-  const sealed = await options.store.read(layout.blobName(options.prefix, file.blob), start, start + length);
-  if (sealed.length !== length)
-    throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: segment ${index} is cut` });
-  const plain = floe.openSegment(index, isLast, sealed);
-  const leaf = createHash("sha256").update(plain).digest();
-  if (!equalBytes(leaf, leaves.subarray(index * layout.LEAF_BYTES, (index + 1) * layout.LEAF_BYTES))) {
-    plain.fill(0);
-    throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: segment ${index} is not what was signed` });
+/** Segments of one file in order; some are read, decrypted and hashed ahead while the caller writes. */
+class SegmentReader {
+  readonly count: number;
+  readonly #blob: OpenBlob;
+  readonly #file: layout.SealedFile;
+  readonly #floe: Floe;
+  readonly #leaves: Uint8Array;
+  readonly #ahead: Promise<Uint8Array>[] = [];
+  /** Ciphertext is read into the same few buffers again and again. */
+  readonly #buffers: Uint8Array[] = [];
+  #started = 0;
+
+  constructor(blob: OpenBlob, file: layout.SealedFile, floe: Floe, leaves: Uint8Array) {
+    this.count = layout.segmentCount(file.bytes);
+    this.#blob = blob;
+    this.#file = file;
+    this.#floe = floe;
+    this.#leaves = leaves;
   }
-  return plain;
+
+  /** The caller wipes it. */
+  async next(): Promise<Uint8Array> {
+    while (this.#ahead.length < SEALING_LIMITS.segmentsAhead && this.#started < this.count) {
+      const segment = this.#open(this.#started++);
+      segment.catch(() => undefined);
+      this.#ahead.push(segment);
+    }
+    const plain = await this.#ahead.shift();
+    if (!plain) throw new RangeError("there is no further segment");
+    return plain;
+  }
+
+  /** Waits for what is under way and wipes it. */
+  async stop(): Promise<void> {
+    for (const segment of await Promise.allSettled(this.#ahead.splice(0)))
+      if (segment.status === "fulfilled") segment.value.fill(0);
+  }
+
+  async #open(index: number): Promise<Uint8Array> {
+    const plain = await this.#decrypt(index);
+    const { LEAF_BYTES } = layout;
+    if (equalBytes(await layout.leafOf(plain), this.#leaves.subarray(index * LEAF_BYTES, (index + 1) * LEAF_BYTES)))
+      return plain;
+    plain.fill(0);
+    throw sealingError("SEALED_TAMPERED", { detail: `${this.#file.path}: segment ${index} is not what was signed` });
+  }
+
+  async #decrypt(index: number): Promise<Uint8Array> {
+    const { bytes, path } = this.#file;
+    const { encryptedSegmentBytes } = FLOE_1_MIB;
+    const isLast = index === this.count - 1;
+    const start = FLOE_HEADER_BYTES + index * encryptedSegmentBytes;
+    const end = isLast ? layout.sealedBytes(bytes) : start + encryptedSegmentBytes;
+    const buffer = this.#buffers.pop() ?? new Uint8Array(Math.min(encryptedSegmentBytes, end - start));
+    const sealed = await this.#blob.read(start, end, buffer);
+    if (sealed.length !== end - start)
+      throw sealingError("SEALED_TAMPERED", { detail: `${path}: segment ${index} is cut` });
+    const plain = this.#floe.openSegment(index, isLast, sealed);
+    this.#buffers.push(buffer);
+    return plain;
+  }
 }

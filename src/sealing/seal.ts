@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { type BlobStore, checkModelPath, modelFilePath, readChunks, walkModel } from "../artifact/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
-import { concatBytes, type Progress, type Random, toHex, utf8 } from "../base/index.ts";
+import { type Progress, type Random, toHex, utf8 } from "../base/index.ts";
 import { GuardedBytes } from "../host/index.ts";
 import { type ModelSigner, signingError, signStatement, type VerifiedManifest } from "../signing/index.ts";
 import { envelopeBytes, type KeyEnvelope, makeEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts";
@@ -157,7 +157,7 @@ class FileSealer {
   readonly #packageKey: GuardedBytes;
   readonly #packageId: string;
   readonly #whole = createHash("sha256");
-  readonly #leaves: Uint8Array[] = [];
+  readonly #leaves: Promise<Uint8Array>[] = [];
 
   constructor(options: SealOptions, packageKey: GuardedBytes, packageId: string) {
     this.#options = options;
@@ -176,7 +176,7 @@ class FileSealer {
     } finally {
       floe.wipe();
     }
-    const list = concatBytes(...this.#leaves);
+    const list = await this.#leafList();
     await store.write(layout.blobName(prefix, leaves), [list]);
     return {
       path: file.path,
@@ -196,22 +196,29 @@ class FileSealer {
     let index = 0;
     const path = modelFilePath(this.#options.root, file.path);
     for await (const plain of readChunks(path, SEALING_LIMITS.segmentBytes, file.bytes)) {
-      this.#add(file, plain);
+      await this.#add(file, plain);
       yield* floe.sealSegment(index, index === last, plain);
       plain.fill(0);
       index++;
     }
     if (index === 0) {
-      this.#add(file, new Uint8Array(0));
+      await this.#add(file, new Uint8Array(0));
       yield* floe.sealSegment(0, true, new Uint8Array(0));
     }
     if (this.#whole.digest("hex") !== file.sha256) throw signingError("MODEL_NOT_AS_SIGNED", { detail: file.path });
   }
 
-  #add(file: FileToSeal, plain: Uint8Array): void {
+  async #leafList(): Promise<Uint8Array> {
+    const list = new Uint8Array(this.#leaves.length * layout.LEAF_BYTES);
+    for (const [index, leaf] of this.#leaves.entries()) list.set(await leaf, index * layout.LEAF_BYTES);
+    return list;
+  }
+
+  async #add(file: FileToSeal, plain: Uint8Array): Promise<void> {
     this.#options.signal?.throwIfAborted();
+    this.#leaves.push(layout.leafOf(plain));
     this.#whole.update(plain);
-    this.#leaves.push(createHash("sha256").update(plain).digest());
+    await this.#leaves.at(-SEALING_LIMITS.segmentsAhead);
     const done = this.#leaves.length * SEALING_LIMITS.segmentBytes;
     const step = `seal ${file.path}`;
     this.#options.progress?.({ step, done: Math.min(done, file.bytes), total: file.bytes, unit: "bytes" });
