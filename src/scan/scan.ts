@@ -1,4 +1,5 @@
 /** Scans every file of a model; nothing of it is executed, imported or unpacked to disk. */
+import { basename } from "node:path";
 import { modelFilePath, openFileSource, walkModel } from "../artifact/index.ts";
 import type { Progress } from "../base/index.ts";
 import { scanError } from "./errors.ts";
@@ -24,7 +25,7 @@ export async function scanModel(options: ScanOptions): Promise<ScanReport> {
   let done = 0;
   for (const { path, bytes } of found) {
     if (options.signal?.aborted) throw scanError("SCAN_STOPPED");
-    files.push(await scanFile(modelFilePath(options.root, path), path));
+    files.push(await scanFile(modelFilePath(options.root, path), path === "." ? basename(options.root) : path));
     done += bytes;
     options.progress?.({ step: "scan", done, total, unit: "bytes" });
   }
@@ -35,7 +36,7 @@ export async function scanModel(options: ScanOptions): Promise<ScanReport> {
 export async function scanFile(place: string, name: string = place): Promise<FileReport> {
   const source = await openFileSource(place);
   try {
-    const inspection = new Inspection(name === "." ? place : name, inspect);
+    const inspection = new Inspection(name, inspect);
     inspect(source, inspection);
     return { path: name, verdict: inspection.findings.verdict, findings: inspection.findings.list };
   } finally {

@@ -3,6 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32, deflateRawSync } from "node:zlib";
+import { silentLog } from "../../src/base/index.ts";
+import type { Command } from "../../src/cli/command.ts";
+import { runCommandLine } from "../../src/cli/run.ts";
+import { systemClock, systemRandom } from "../../src/host/index.ts";
 import { type FileReport, scanFile } from "../../src/scan/index.ts";
 
 export const vectors = join(
@@ -162,4 +166,34 @@ export function gguf(parts: GgufParts): Buffer {
     ]),
   ]);
   return Buffer.concat([head, Buffer.alloc((32 - (head.length % 32)) % 32), Buffer.alloc(parts.data ?? 0)]);
+}
+
+/** Runs one command line without a process; what it wrote, and its exit code. */
+export async function runCommand(
+  commands: readonly Command[],
+  cwd: string,
+  env: Readonly<Record<string, string>>,
+  words: readonly string[],
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const written = { stdout: "", stderr: "" };
+  const stream = (name: "stdout" | "stderr") => ({
+    write: (text: string) => {
+      written[name] += text;
+    },
+  });
+  const code = await runCommandLine(words, {
+    commands,
+    version: "0",
+    stdin: (async function* () {})(),
+    stdout: stream("stdout"),
+    stderr: stream("stderr"),
+    env,
+    cwd,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLog,
+    signal: new AbortController().signal,
+    connect: () => Promise.reject(new Error("no server")),
+  });
+  return { code, ...written };
 }

@@ -73,8 +73,12 @@ export class Cursor {
     return this.#end - this.position;
   }
 
+  /** On its own path: interpreters of byte code read most of a file by single bytes. */
   u8(): number {
-    return this.#view(1).getUint8(0);
+    const at = this.position - this.#windowStart;
+    if (at < 0 || at >= this.#window.length || this.left < 1) return this.#view(1).getUint8(0);
+    this.position++;
+    return this.#window[at] ?? 0;
   }
 
   u16(): number {
