@@ -79,7 +79,7 @@ export class Surroundings {
   }
 
   async json(args: readonly string[], options: RunOptions = {}): Promise<Record<string, unknown>> {
-    const { stdout } = await this.run([...args, "--json"], options);
+    const { stdout } = await this.run(["--json", ...args], options);
     return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Record<string, unknown>;
   }
 
