@@ -32,11 +32,9 @@ export async function* readLeaves(
   let wanted = start;
   // The batch that holds `start` began at most one batch earlier.
   let after = start < AUDIT_LIMITS.batchEvents ? undefined : entryId(start - AUDIT_LIMITS.batchEvents);
-  while (wanted < end) {
-    const page = await reader.list(TABLE, {
-      ...(after === undefined ? {} : { after }),
-      limit: AUDIT_LIMITS.readBatches,
-    });
+  // Batches may hold one leaf or hundreds: a short range must not read dozens of large ones.
+  for (let limit = 1; wanted < end; limit = Math.min(limit * 2, AUDIT_LIMITS.readBatches)) {
+    const page = await reader.list(TABLE, { ...(after === undefined ? {} : { after }), limit });
     for (const record of page.records) {
       for (const { index, leaf } of leavesOf(record)) {
         if (index < wanted) continue;

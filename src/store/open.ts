@@ -23,6 +23,8 @@ export interface StoreOptions {
 const KEY_TABLE = "barrier";
 const KEY_ID = "data-key";
 const DATA_KEY_BYTES = 32;
+/** The engines end a prefix with it. */
+const LAST_CHARACTER = "\u{10ffff}";
 
 export async function openStore(options: StoreOptions): Promise<RecordStore> {
   const engine = await openEngine(options);
@@ -160,7 +162,13 @@ function checkName(table: string, id: string): void {
   if (table === KEY_TABLE || !/^[a-z][a-z0-9._-]*$/.test(table) || table.length > STORE_LIMITS.tableCharacters) {
     throw new RangeError(`${table} is not the name of a table`);
   }
-  if (id.length === 0 || Buffer.byteLength(id) > STORE_LIMITS.idBytes || id.includes("\0") || !id.isWellFormed()) {
-    throw new RangeError(`an id has 1 to ${STORE_LIMITS.idBytes} bytes of UTF-8 and no NUL`);
+  if (
+    id.length === 0 ||
+    Buffer.byteLength(id) > STORE_LIMITS.idBytes ||
+    id.includes("\0") ||
+    !id.isWellFormed() ||
+    id.includes(LAST_CHARACTER)
+  ) {
+    throw new RangeError(`an id has 1 to ${STORE_LIMITS.idBytes} bytes of UTF-8, no NUL and no U+10FFFF`);
   }
 }

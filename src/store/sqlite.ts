@@ -141,7 +141,7 @@ function rowsOf(db: SqliteDatabase): EngineTransaction {
   );
   const remove = db.prepare("DELETE FROM records WHERE tbl = ? AND id = ?");
   const list = db.prepare(
-    "SELECT id, version, value FROM records WHERE tbl = ? AND id >= ? AND id > ? AND id < ? ORDER BY id LIMIT ?",
+    "SELECT id, version, value FROM records WHERE tbl = ? AND id >= ? AND id <> ? AND id < ? ORDER BY id LIMIT ?",
   );
   return {
     get: async (table, id) => mapped(() => toRow(get.get(table, id))),
@@ -150,11 +150,16 @@ function rowsOf(db: SqliteDatabase): EngineTransaction {
     list: async (table, prefix, after, limit) =>
       mapped(() =>
         list
-          .all(table, prefix, after ?? "", `${prefix}\u{10ffff}`, limit)
+          .all(table, lowest(prefix, after), after ?? "", `${prefix}\u{10ffff}`, limit)
           .map(toRow)
           .filter((row) => row !== undefined),
       ),
   };
+}
+
+/** One bound and not two: of two SQLite may search by the lower, and walk from there to every page. */
+function lowest(prefix: string, after: string | undefined): string {
+  return after !== undefined && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) > 0 ? after : prefix;
 }
 
 /** SQLite ends a transaction by itself when the disk is full: what came after would be written alone. */

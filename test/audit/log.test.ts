@@ -1,10 +1,12 @@
 /** The log keeps what it was told, in batches, on one store with several replicas, and shows every change. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import {
   AUDIT_LIMITS,
   hashLeaf,
+  openAuditLog,
   parseLeaf,
   parseVerifierKey,
   verifyCheckpoint,
@@ -12,7 +14,8 @@ import {
   verifyExport,
   verifyInclusion,
 } from "../../src/audit/index.ts";
-import { type AuditEvent, ModelkeepError } from "../../src/base/index.ts";
+import { type AuditEvent, ModelkeepError, silentLog } from "../../src/base/index.ts";
+import { systemClock } from "../../src/host/index.ts";
 import {
   bytesOf,
   event,
@@ -205,6 +208,40 @@ test("two replicas on one store write one log", async (t) => {
   const lines = await exportedLines(a);
   assert.equal(lines.length, 20 * 23 + 2);
   assert.equal((await verifyExport(bytesOf(lines), { key: b.verifierKey })).verdict, "accepted");
+});
+
+test("any range of leaves comes back whole, however they were batched", async (t) => {
+  const { store } = await openTestStore(t);
+  const log = await openTestLog(store);
+  const batches = [1, 512, 1, 1, 300, 512, 7];
+  let size = 0;
+  for (const count of batches) {
+    await record(log, size, count);
+    size += count;
+  }
+  for (let n = 0; n < 200; n++) await log.record(event(size++));
+  const edges = [0, 1, 2, 511, 512, 513, 514, 515, 814, 815, 1_326, 1_327, 1_333, 1_334, 1_335, 1_400, size - 1, size];
+  for (const start of edges) {
+    for (const end of edges.filter((edge) => edge >= start)) {
+      const { leaves } = await log.leaves(start, end);
+      assert.deepEqual(
+        leaves.map((leaf) => parseLeaf(leaf)?.event.data?.n),
+        Array.from({ length: end - start }, (_, n) => start + n),
+        `${start} to ${end}`,
+      );
+    }
+  }
+});
+
+test("the database holds neither an event nor the signing key", async (t) => {
+  const { store, path } = await openTestStore(t);
+  const random = { bytes: (length: number) => new Uint8Array(length).fill(0x5a) };
+  const log = await openAuditLog({ store, clock: systemClock, random, log: silentLog, origin: "o" });
+  await log.record(event(0, { principal: 'Workload::"planted-principal"' }));
+  const bytes = Buffer.concat(["", "-wal", "-shm"].map((end) => readFileSync(path + end)));
+  assert.ok(bytes.includes("audit-entries"), "the search looks at the database");
+  assert.equal(bytes.includes("planted-principal"), false);
+  assert.equal(bytes.includes(Buffer.alloc(32, 0x5a)), false);
 });
 
 test("list finds by every field, newest first, and tells where to go on", async (t) => {
