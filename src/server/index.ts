@@ -10,4 +10,5 @@ export {
   splitListen,
 } from "./config.ts";
 export { createLog } from "./log.ts";
-export { type RunningServer, type ServerOptions, startServer } from "./server.ts";
+export type { RunningServer, ServerOptions } from "./server.ts";
+export { startServer } from "./start.ts";

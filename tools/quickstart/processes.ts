@@ -59,6 +59,7 @@ export class Surroundings {
       HOME: home,
       XDG_CONFIG_HOME: join(home, "config"),
       XDG_DATA_HOME: join(home, "data"),
+      XDG_CACHE_HOME: join(home, "cache"),
       XDG_RUNTIME_DIR: home,
     };
   }
