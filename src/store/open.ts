@@ -1,5 +1,5 @@
 /** Opens a store: the engine that the URL names, behind the barrier. */
-import type { Clock, Log, Random } from "../base/index.ts";
+import { baseError, type Clock, type Log, type Random } from "../base/index.ts";
 import { GuardedBytes } from "../host/index.ts";
 import { type Barrier, createBarrier, unwrapDataKey, wrapDataKey } from "./barrier.ts";
 import type { Engine, EngineTransaction } from "./engine.ts";
@@ -149,7 +149,9 @@ async function listRecords(
   checkName(table, "x");
   const limit = Math.min(options.limit ?? STORE_LIMITS.pageRecords, STORE_LIMITS.pageRecords);
   if (!Number.isInteger(limit) || limit < 1) throw new RangeError("a page has at least one record");
-  for (const id of [options.prefix, options.after]) if (id) checkName(table, id);
+  for (const id of [options.prefix, options.after])
+    if (id && !isId(id))
+      throw baseError("INVALID_INPUT", { detail: "what a list begins with or goes on from is no id" });
   const rows = await tx.list(table, options.prefix ?? "", options.after, limit + 1);
   const records = rows
     .slice(0, limit)
@@ -162,13 +164,10 @@ function checkName(table: string, id: string): void {
   if (table === KEY_TABLE || !/^[a-z][a-z0-9._-]*$/.test(table) || table.length > STORE_LIMITS.tableCharacters) {
     throw new RangeError(`${table} is not the name of a table`);
   }
-  if (
-    id.length === 0 ||
-    Buffer.byteLength(id) > STORE_LIMITS.idBytes ||
-    id.includes("\0") ||
-    !id.isWellFormed() ||
-    id.includes(LAST_CHARACTER)
-  ) {
-    throw new RangeError(`an id has 1 to ${STORE_LIMITS.idBytes} bytes of UTF-8, no NUL and no U+10FFFF`);
-  }
+  if (!isId(id)) throw new RangeError(`an id has 1 to ${STORE_LIMITS.idBytes} bytes of UTF-8, no NUL and no U+10FFFF`);
+}
+
+function isId(id: string): boolean {
+  const odd = id.includes("\0") || id.includes(LAST_CHARACTER) || !id.isWellFormed();
+  return id.length > 0 && !odd && Buffer.byteLength(id) <= STORE_LIMITS.idBytes;
 }
