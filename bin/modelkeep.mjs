@@ -14,6 +14,7 @@ if (Number(process.versions.node.split(".")[0]) >= MIN_NODE_MAJOR) await start()
 else startOnNewerNode();
 
 async function start() {
+  delete process.env.MODELKEEP_REEXEC;
   keepCompiledCode(process.env);
   const source = new URL("../src/cli/main.ts", import.meta.url);
   const built = new URL("../dist/cli/main.js", import.meta.url);

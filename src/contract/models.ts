@@ -97,6 +97,30 @@ export const getModel = defineRoute({
   reply: publishedModel,
 });
 
+/** What a host says about a load: it cannot be forced to tell, so the record calls it reported. */
+export const loadReport = z.strictObject({
+  package_id: z.string().max(64),
+  root_digest: hexDigest,
+  outcome: z.enum(["loaded", "refused"]),
+  /** The code of the error that stopped it. */
+  reason: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]{0,63}$/)
+    .optional(),
+});
+
+export type LoadReport = z.output<typeof loadReport>;
+
+export const reportLoad = defineRoute({
+  id: "reportLoad",
+  method: "POST",
+  path: "/api/v1/models/{ref}/loads",
+  about: "Writes down that a host loaded the model, or refused what the store gave it.",
+  auth: "token",
+  body: loadReport,
+  reply: z.object({ recorded: z.literal(true) }),
+});
+
 /** Predicate of the findings statement: what scan and advisory match said when the model was published. */
 export const FINDINGS_PREDICATE_TYPE = "urn:modelkeep:findings:v1";
 export const BOM_PREDICATE_TYPE = "https://cyclonedx.org/bom";

@@ -7,8 +7,8 @@ import {
   type LaunchDescription,
   measureLaunch,
 } from "../../attestation/index.ts";
-import { fromUtf8 } from "../../base/index.ts";
-import { type ApiClient, getModel, modelRef, type PublishedModel } from "../../contract/index.ts";
+import { EXIT, fromUtf8, ModelkeepError } from "../../base/index.ts";
+import { type ApiClient, getModel, modelRef, type PublishedModel, reportLoad } from "../../contract/index.ts";
 import { readFileBounded } from "../../host/index.ts";
 import { hostPromises, loaderError, type RunReady, runSealedModel } from "../../loader/index.ts";
 import { requestPackageKey } from "../../release/index.ts";
@@ -109,30 +109,53 @@ async function runModel(
     return { data: { kind: INSECURE_DEV_KIND, measurement }, text: measurement };
   }
   const publicKeys = await readTrust(context, input);
-  await verifyStored(model, publicKeys);
-  await tellPromises(context);
-  const packageKey = await requestPackageKey({
-    api,
-    collector: createInsecureDevCollector({ launch }),
-    model: asked.ref,
-    packageId: model.package_id,
-  });
-  const { exitCode } = await runSealedModel({
-    storeUri: model.store_uri,
-    prefix: model.prefix,
-    packageKey,
-    trust: { publicKeys },
-    rootDigest: model.root_digest,
-    packageId: model.package_id,
-    command: [asked.program, ...asked.words],
-    env: context.env,
-    cwd: context.cwd,
-    signal: context.signal,
-    insecureAllowSwap: input.on("--insecure-allow-swap"),
-    progress: context.progress,
-    onReady: (ready) => tellReady(context, asked, ready),
-  });
-  return { data: undefined, exit: exitCode };
+  const report = reporter(context, api, asked.ref, model);
+  try {
+    await verifyStored(model, publicKeys);
+    await tellPromises(context);
+    const packageKey = await requestPackageKey({
+      api,
+      collector: createInsecureDevCollector({ launch }),
+      model: asked.ref,
+      packageId: model.package_id,
+    });
+    const { exitCode } = await runSealedModel({
+      storeUri: model.store_uri,
+      prefix: model.prefix,
+      packageKey,
+      trust: { publicKeys },
+      rootDigest: model.root_digest,
+      packageId: model.package_id,
+      command: [asked.program, ...asked.words],
+      env: context.env,
+      cwd: context.cwd,
+      signal: context.signal,
+      insecureAllowSwap: input.on("--insecure-allow-swap"),
+      progress: context.progress,
+      onReady: (ready) => {
+        tellReady(context, asked, ready);
+        void report("loaded");
+      },
+    });
+    return { data: undefined, exit: exitCode };
+  } catch (error) {
+    if (error instanceof ModelkeepError && error.exit === EXIT.verificationFailed) await report("refused", error.code);
+    throw error;
+  }
+}
+
+/** Tells the server's log what came of the load; a server that cannot be told now is no reason to stop the program. */
+function reporter(context: CommandContext, api: ApiClient, ref: string, model: PublishedModel) {
+  const { package_id, root_digest } = model;
+  return async (outcome: "loaded" | "refused", reason?: string): Promise<void> => {
+    const body = { package_id, root_digest, outcome, ...(reason === undefined ? {} : { reason }) };
+    try {
+      await api.call(reportLoad, { params: { ref }, body });
+    } catch (error) {
+      const why = error instanceof ModelkeepError ? error.code : "INTERNAL";
+      context.talk(`the load is not in the server's log (${why})`);
+    }
+  };
 }
 
 async function readTrust(context: CommandContext, input: CommandInput): Promise<string[]> {
