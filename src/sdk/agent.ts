@@ -153,9 +153,6 @@ function passBack(answer: http.IncomingMessage, res: http.ServerResponse): void 
   res.writeHead(answer.statusCode ?? 502, clientHeaders(answer));
   res.flushHeaders();
   answer.on("error", () => res.destroy());
-  answer.on("close", () => {
-    if (!answer.complete) res.destroy();
-  });
   answer.pipe(res);
 }
 

@@ -1,6 +1,7 @@
 /** Enrolment, exchange, renewal, revocation: what the service promises when everybody behaves, and at its edges. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import * as jose from "jose";
 import { systemRandom } from "../../src/host/index.ts";
 import {
   createTokenService,
@@ -358,14 +359,34 @@ test("a flood of refused exchanges writes few events", async (t) => {
   assert.equal(recorder.events.length, TOKEN_LIMITS.recordedRefusalsPerMinute + 1);
 });
 
-test("a damaged or exchanged record opens nothing", async (t) => {
+test("a record that was exchanged for another, even of the same key, opens nothing", async (t) => {
   const store = await sqliteStore(t);
   const { tokens, clock } = await startTokens(t, { store });
   const holder = await enrolHolder(tokens, clock);
-  const victim = await enrolHolder(tokens, clock, { type: "Admin", id: "ada" });
-  const of = await store.get("tokens", victim.tokenId);
-  await store.put("tokens", holder.tokenId, of?.value ?? new Uint8Array());
-  const dpop = await craftProof(holder, clock, URL_V1);
-  const asked = { authorization: `DPoP ${holder.accessToken}`, dpop, method: "POST", url: URL_V1 };
-  await assert.rejects(tokens.authenticate(asked), { code: "TOKEN_REFUSED" });
+  const admin = await enrolHolder(tokens, clock, { type: "Admin", id: "ada" });
+  const assertion = await holder.key.assert(SERVER, { clock, random: systemRandom });
+  const later = await exchange(tokens, clock, renewalForm(assertion), holder.key);
+  for (const other of [admin.tokenId, later.tokenId]) {
+    const of = await store.get("tokens", other);
+    await store.put("tokens", holder.tokenId, of?.value ?? new Uint8Array());
+    const dpop = await craftProof(holder, clock, URL_V1);
+    const asked = { authorization: `DPoP ${holder.accessToken}`, dpop, method: "POST", url: URL_V1 };
+    await assert.rejects(tokens.authenticate(asked), { code: "TOKEN_REFUSED" });
+  }
+});
+
+test("a JWT that the key signed for another purpose renews nothing", async (t) => {
+  const { tokens, clock } = await startTokens(t);
+  const { key, jwk } = await enrolHolder(tokens, clock);
+  const iat = Math.floor(clock.now() / 1000);
+  const claims = { iss: key.thumbprint, sub: key.thumbprint, aud: SERVER, iat, exp: iat + 60 };
+  const sign = async (typ: string, jti: string) =>
+    new jose.SignJWT({ ...claims, jti })
+      .setProtectedHeader({ alg: "ES256", typ })
+      .sign(await jose.importJWK(jwk, "ES256"));
+  for (const typ of ["JWT", "dpop+jwt", "client-authentication+jwt"]) {
+    const form = renewalForm(await sign(typ, `for-${typ}`));
+    await assert.rejects(exchange(tokens, clock, form, key), { code: "INVALID_GRANT" });
+  }
+  await exchange(tokens, clock, renewalForm(await sign("modelkeep-renewal+jwt", "a-good-one")), key);
 });
