@@ -73,7 +73,7 @@ export class FolderStore implements BlobStore {
     } catch (error) {
       await files.rm(temporary, { force: true }).catch(() => undefined);
       const code = systemErrorCode(error);
-      if (error instanceof ModelkeepError || code === undefined) throw error;
+      if (error instanceof ModelkeepError || code === undefined || code.startsWith("ERR_")) throw error;
       throw artifactError("STORE_UNWRITABLE", { detail: `${name} (${code})`, cause: error });
     }
   }

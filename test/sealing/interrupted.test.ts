@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openBlobStore } from "../../src/artifact/index.ts";
 import { openKeyWrapper } from "../../src/backends/index.ts";
-import { SEALED_NAMES, sealModel } from "../../src/sealing/index.ts";
+import { copySealed, openIntoFolder, SEALED_NAMES, sealModel } from "../../src/sealing/index.ts";
 import { signModel, trustKeys, verifyBundle } from "../../src/signing/index.ts";
 import {
   codeOf,
@@ -160,7 +160,8 @@ test("an interrupted run goes on for other recipients too", async () => {
   await assertWhole({ ...scene, made: { ...scene.made, wrapper: next.wrapper } });
 });
 
-test("a full disk is a clear error, and with more room the same command goes on", async (t) => {
+/** A small file system in memory for the time of the work; its folder and a way to make it larger. */
+async function onSmallDisk(t: TestContext, work: (mount: string, grow: () => void) => Promise<void>): Promise<void> {
   if (process.getuid?.() !== 0) return t.skip("needs root to mount a small tmpfs: run the tests as root");
   const mount = join(temporaryFolder(), "small");
   mkdirSync(mount);
@@ -170,23 +171,48 @@ test("a full disk is a clear error, and with more room the same command goes on"
     return t.skip("tmpfs cannot be mounted here: run the tests with CAP_SYS_ADMIN");
   }
   try {
-    const scene = await makeScene(join(mount, "sealed"));
-    const seal = async () => {
-      const { pair, wrapper, store } = scene.made;
-      const bundle = readFileSync(scene.words[1] ?? "");
-      const manifest = verifyBundle(bundle, trustKeys([pair.publicPem]));
-      const { signer } = pair;
-      return sealModel({ root: scene.root, bundle, manifest, signer, wrappers: [wrapper], store, prefix: "", random });
-    };
-    assert.equal(await codeOf(seal), "STORE_UNWRITABLE");
-    assert.equal(existsSync(join(scene.output, SEALED_NAMES.seal)), false);
-    execFileSync("mount", ["-o", "remount,size=64m", mount]);
-    assert.ok((await seal()).resumedFiles > 0);
-    await assertWhole(scene);
+    await work(mount, () => execFileSync("mount", ["-o", "remount,size=64m", mount]));
   } finally {
     execFileSync("umount", [mount]);
   }
-});
+}
+
+function sealScene({ root, words, made }: Scene) {
+  const { pair, wrapper, store } = made;
+  const bundle = readFileSync(words[1] ?? "");
+  const manifest = verifyBundle(bundle, trustKeys([pair.publicPem]));
+  const { signer } = pair;
+  return sealModel({ root, bundle, manifest, signer, wrappers: [wrapper], store, prefix: "", random });
+}
+
+test("a full disk is a clear error, and with more room the same command goes on", (t) =>
+  onSmallDisk(t, async (mount, grow) => {
+    const scene = await makeScene(join(mount, "sealed"));
+    assert.equal(await codeOf(() => sealScene(scene)), "STORE_UNWRITABLE");
+    assert.equal(existsSync(join(scene.output, SEALED_NAMES.seal)), false);
+    grow();
+    assert.ok((await sealScene(scene)).resumedFiles > 0);
+    await assertWhole(scene);
+  }));
+
+test("a disk too small for what is copied or opened is a clear error, and nothing is taken for whole", (t) =>
+  onSmallDisk(t, async (mount, grow) => {
+    const scene = await makeScene();
+    await sealScene(scene);
+    const { store, pair, wrapper } = scene.made;
+    const options = { store, prefix: "", trust: trustKeys([pair.publicPem]), wrappers: [wrapper], random };
+    const open = () => openIntoFolder(options, join(mount, "opened"));
+    assert.equal(await codeOf(open), "OUTPUT_UNWRITABLE");
+    assert.deepEqual(readdirSync(mount), [], "no plaintext stays");
+    const to = { store: await makeStore(join(mount, "copy")), prefix: "" };
+    const copy = () => copySealed({ from: { store, prefix: "" }, to });
+    assert.equal(await codeOf(copy), "STORE_UNWRITABLE");
+    assert.equal(existsSync(join(mount, "copy", SEALED_NAMES.seal)), false);
+    grow();
+    assert.ok((await copy()).keptBlobs > 0, "it goes on where it stopped");
+    await assertWhole({ ...scene, made: { ...scene.made, store: to.store } });
+    await open();
+  }));
 
 test("what a run of another version left unfinished under other names is cleared away", async () => {
   const scene = await interrupted();
