@@ -1,6 +1,7 @@
 /** Enrolment, exchange, renewal, revocation: what the service promises when everybody behaves, and at its edges. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import * as jose from "jose";
 import { systemRandom } from "../../src/host/index.ts";
 import {
@@ -389,4 +390,32 @@ test("a JWT that the key signed for another purpose renews nothing", async (t) =
     await assert.rejects(exchange(tokens, clock, form, key), { code: "INVALID_GRANT" });
   }
   await exchange(tokens, clock, renewalForm(await sign("modelkeep-renewal+jwt", "a-good-one")), key);
+});
+
+test("forms of junk are refused with a code of the standard, and enrol nobody", async (t) => {
+  const { tokens, clock, store } = await startTokens(t);
+  const { key } = await enrolHolder(tokens, clock);
+  const known = [GRANT_TYPE, ...Object.values(TOKEN_TYPES)];
+  const names = ["grant_type", "subject_token", "subject_token_type", "requested_token_type", "actor_token"];
+  const text = fc.oneof(fc.constantFrom(...known), fc.string({ maxLength: 300 }));
+  const form = fc.array(fc.tuple(fc.oneof(fc.constantFrom(...names), fc.string({ maxLength: 20 })), text), {
+    maxLength: 8,
+  });
+  const codes = ["INVALID_GRANT", "INVALID_REQUEST", "UNSUPPORTED_GRANT_TYPE"];
+  const runs = 200 * Math.max(1, Number(process.env.MODELKEEP_FUZZ_SECONDS ?? 1));
+  const entries = async () =>
+    (await store.list("token-keys")).records.length + (await store.list("tokens")).records.length;
+  const before = await entries();
+  await fc.assert(
+    fc.asyncProperty(form, async (pairs) => {
+      const filled = new URLSearchParams([["grant_type", GRANT_TYPE], ...pairs]);
+      const refused = await exchange(tokens, clock, filled, key).then(
+        () => "accepted",
+        (error) => error.code,
+      );
+      assert.ok(codes.includes(refused), refused);
+    }),
+    { numRuns: runs },
+  );
+  assert.equal(await entries(), before);
 });
