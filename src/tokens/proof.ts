@@ -60,7 +60,7 @@ export class ProofVerifier {
     const info = this.verify(proof);
     if (!info) return undefined;
     this.#replay.add(proof.thumbprint, proof.jti, proof.iat);
-    this.#remember(proof.compact.header, info);
+    this.remember(proof, info);
     return info;
   }
 
@@ -78,7 +78,8 @@ export class ProofVerifier {
     return iat >= now - TOKEN_LIMITS.proofPastSeconds && iat <= now + TOKEN_LIMITS.proofFutureSeconds;
   }
 
-  #remember(header: string, info: ProofKeyInfo): void {
+  /** Keeps the key ready; only for keys that are known to be enrolled. */
+  remember({ compact: { header } }: ReadProof, info: ProofKeyInfo): void {
     if (this.#keys.has(header)) return;
     const oldest = this.#keys.size >= TOKEN_LIMITS.cachedKeys ? this.#keys.keys().next() : undefined;
     if (oldest && !oldest.done) this.#keys.delete(oldest.value);

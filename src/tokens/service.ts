@@ -140,9 +140,12 @@ class StoredTokens implements TokenService {
       const proof = this.#proofs.read(request.dpop, { method: "POST", url: request.url });
       const key = proof && this.#proofs.verify(proof);
       if (!key) throw tokenError("INVALID_DPOP_PROOF");
-      return grant.kind === "code"
-        ? await this.#redeem(grant.codeHash, key)
-        : await this.#renew(grant.assertion, key, request.url);
+      const issued =
+        grant.kind === "code"
+          ? await this.#redeem(grant.codeHash, key)
+          : await this.#renew(grant.assertion, key, request.url);
+      this.#proofs.remember(proof, key);
+      return issued;
     } catch (error) {
       await this.#recordRefusal(error);
       throw error;
