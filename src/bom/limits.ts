@@ -2,6 +2,8 @@
 export const BOM_LIMITS = {
   lockfileBytes: 32 * 1024 * 1024,
   lockfileDepth: 64,
+  /** One requirement with its hashes. */
+  requirementCharacters: 64 * 1024,
   /** Requirement files that include each other. */
   includedFiles: 64,
   components: 100_000,
@@ -9,6 +11,8 @@ export const BOM_LIMITS = {
   configBytes: 4 * 1024 * 1024,
   readmeBytes: 4 * 1024 * 1024,
   frontMatterBytes: 256 * 1024,
+  /** Text of a README in which its first paragraph is looked for. */
+  introductionCharacters: 64 * 1024,
   /** Items of a list in the front matter, and characters of one text. */
   frontMatterItems: 1_000,
   textCharacters: 2_000,

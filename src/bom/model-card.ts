@@ -38,7 +38,10 @@ export function readModelCard(text: string): ModelCardFacts {
     ...optional("task", textOf(facts.pipeline_tag)),
     ...optional("library", textOf(facts.library_name)),
     ...optional("baseRelation", textOf(facts.base_model_relation)),
-    ...optional("description", firstParagraph(text.slice(match?.[0].length ?? 0, BOM_LIMITS.readmeBytes))),
+    ...optional(
+      "description",
+      firstParagraph(text.slice(match?.[0].length ?? 0).slice(0, BOM_LIMITS.introductionCharacters)),
+    ),
     baseModels: textsOf(facts.base_model),
     datasets: textsOf(facts.datasets),
     languages: textsOf(facts.language),

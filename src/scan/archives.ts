@@ -39,7 +39,7 @@ export function scanZip(source: ByteSource, inspection: Inspection): void {
   try {
     const { members, prefixBytes } = readZipDirectory(source, SCAN_LIMITS.archiveMembers);
     if (prefixBytes > 0) inspection.report("zip-prefix", "suspicious", `${prefixBytes} bytes stand before the archive`);
-    checkOverlap(members, inspection);
+    if (!checkPlaces(source, members, inspection)) return;
     for (const member of members) scanMember(source, member, inspection);
   } catch (error) {
     const known = reportUnreadable(error, "zip", inspection);
@@ -93,16 +93,19 @@ function isBomb(bytes: number, packedBytes: number): boolean {
   return bytes > SCAN_LIMITS.ratioFreeBytes && bytes > packedBytes * SCAN_LIMITS.ratio;
 }
 
-function checkOverlap(members: readonly ZipMember[], inspection: Inspection): void {
+/** Bytes between the members are searched; members that share bytes are an attack, and not unpacked again and again. */
+function checkPlaces(source: ByteSource, members: readonly ZipMember[], inspection: Inspection): boolean {
   const sorted = members.toSorted((a, b) => a.headerStart - b.headerStart);
-  let end = 0;
+  let end = sorted[0]?.headerStart ?? 0;
   for (const member of sorted) {
     if (member.headerStart < end) {
       inspection.report("zip-overlap", "malicious", `${shorten(member.name)} shares its bytes with another file`);
-      return;
+      return false;
     }
+    if (member.headerStart > end) carvePickles(sliceSource(source, end, member.headerStart), 0, inspection);
     end = member.dataStart + member.compressedBytes;
   }
+  return true;
 }
 
 /** Names that leave the folder they are unpacked into. */

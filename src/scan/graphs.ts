@@ -4,17 +4,16 @@ import { ModelkeepError } from "../base/index.ts";
 import { type Inspection, shorten } from "./inspection.ts";
 import { SCAN_LIMITS } from "./limits.ts";
 
-/** Operations that touch files or run Python (TensorFlow core ops). */
-const TENSORFLOW_OPERATIONS =
-  /\b(ReadFile|WriteFile|MatchingFiles|PyFunc|PyFuncStateless|EagerPyFunc|PrintV2|SaveV2Custom|ShellExecute|LoadLibrary)\b/g;
-const TENSORFLOW_DANGEROUS = new Set([
-  "WriteFile",
-  "PyFunc",
-  "PyFuncStateless",
-  "EagerPyFunc",
-  "ShellExecute",
-  "LoadLibrary",
-]);
+/** Operations that touch files or run Python (TensorFlow core ops), and how bad they are. */
+const TENSORFLOW_OPERATIONS: Readonly<Record<string, "malicious" | "suspicious">> = {
+  WriteFile: "malicious",
+  PyFunc: "malicious",
+  PyFuncStateless: "malicious",
+  EagerPyFunc: "malicious",
+  ReadFile: "suspicious",
+  MatchingFiles: "suspicious",
+  PrintV2: "suspicious",
+};
 /** ONNX TensorProto.external_data: key "location" (field 1), then the value (field 2) with its length. */
 const ONNX_LOCATION = "\n\x08location\x12";
 
@@ -59,13 +58,18 @@ export function scanProtobuf(source: ByteSource, inspection: Inspection): void {
     return;
   }
   searchWindows(source, (text) => {
-    for (const [, name = ""] of text.matchAll(TENSORFLOW_OPERATIONS)) {
-      const severity = TENSORFLOW_DANGEROUS.has(name) ? "malicious" : "suspicious";
-      inspection.report("tensorflow-operation", severity, `the graph uses ${name}`);
+    for (const [name, severity] of Object.entries(TENSORFLOW_OPERATIONS)) {
+      if (text.includes(operationField(name)))
+        inspection.report("tensorflow-operation", severity, `the graph uses ${name}`);
     }
     checkLocations(text, inspection);
     scanKerasText(text, inspection);
   });
+}
+
+/** NodeDef.op is field 2: the same word in a vocabulary stands in another field. */
+function operationField(name: string): string {
+  return `\x12${String.fromCharCode(name.length)}${name}`;
 }
 
 function checkLocations(text: string, inspection: Inspection): void {

@@ -3,7 +3,7 @@ import { type ByteSource, looksLikeGguf, looksLikeSafetensors } from "../artifac
 import { looksLikeZip, scanGzip, scanTar, scanZip, scanZlib } from "./archives.ts";
 import { looksLikeHdf5, looksLikeProtobuf, scanHdf5, scanProtobuf } from "./graphs.ts";
 import type { Inspection, Scanner } from "./inspection.ts";
-import { beginsWithImport, carvePickles, looksLikePickle, scanBarePickle, scanPickle } from "./pickle/scan-pickle.ts";
+import { beginsWithImport, carvePickles, looksLikePickle, probePickles, scanPickle } from "./pickle/scan-pickle.ts";
 import { looksLikeTar } from "./tar.ts";
 import { looksLikeText, scanText } from "./text.ts";
 import { looksLikeNpy, scanGguf, scanNpy, scanSafetensors } from "./weights.ts";
@@ -62,22 +62,23 @@ function latin1(source: ByteSource, length: number): string {
 }
 
 /**
- * Scans anything. A zip directory at the end counts whatever the beginning says: readers of zip archives look there,
- * others at the first bytes, so that both must be scanned.
+ * Scans anything. Loaders disagree about what a file is: a zip directory at the end counts whatever the beginning says,
+ * and a pickle at the beginning counts whatever else the file is.
  */
 export const inspect: Scanner = (source, inspection) => {
   if (source.bytes === 0) return;
   const zip = looksLikeZip(source);
   if (zip) scanZip(source, inspection);
-  const startsAsZip = latin1(source, 2) === "PK";
-  if (zip && startsAsZip) return;
   const format = FORMATS.find(({ matches }) => matches(source));
+  if (format?.scan === scanPickle) return scanPickle(source, inspection);
+  const pickle = probePickles(source, inspection);
+  if (zip && latin1(source, 2) === "PK") return;
   if (format) format.scan(source, inspection);
+  else if (pickle) scanPickle(source, inspection);
   else if (!zip) scanUnknown(source, inspection);
 };
 
 function scanUnknown(source: ByteSource, inspection: Inspection): void {
-  if (scanBarePickle(source, inspection)) return;
   if (beginsWithImport(source)) {
     inspection.report("pickle-broken", "malformed", "begins like a pickle and breaks at once");
   } else if (looksLikeProtobuf(source)) {

@@ -35,7 +35,8 @@ export const SCAN_LIMITS = {
   pickleNestedCount: 1_000,
   /** Bytes without a known structure that are searched for pickles. */
   carveBytes: 64 * 1024 * 1024,
-  carveAttempts: 10_000,
+  /** What all searched pickles together may read, in bytes. */
+  carveReadBytes: 64 * 1024 * 1024,
   carveOperators: 200_000,
   npyHeaderBytes: 1024 * 1024,
   protobufBytes: 256 * 1024 * 1024,

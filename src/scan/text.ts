@@ -1,10 +1,9 @@
 /** Scans text: JSON, templates, YAML with Python objects, Python sources, scripts. */
-import { type ByteSource, memorySource } from "../artifact/index.ts";
+import type { ByteSource } from "../artifact/index.ts";
 import { ModelkeepError, parseJson } from "../base/index.ts";
 import type { Inspection } from "./inspection.ts";
 import { scanJson } from "./json.ts";
 import { SCAN_LIMITS } from "./limits.ts";
-import { scanBarePickle } from "./pickle/scan-pickle.ts";
 import { looksLikeTemplate, scanTemplate, scanTemplateCode } from "./template.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -32,7 +31,6 @@ export function scanText(source: ByteSource, inspection: Inspection): void {
   }
   const bytes = source.read(0, source.bytes);
   const text = decode(bytes, false);
-  scanBarePickle(memorySource(bytes), inspection);
   if (text === undefined) inspection.report("text-encoding", "malformed", "the text is not UTF-8 throughout");
   else if (/^\s*(?:\{\s*["}]|\[)/.test(text)) scanJsonText(bytes, text, inspection);
   else scanPlain(text, inspection);

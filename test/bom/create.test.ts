@@ -255,6 +255,7 @@ test("hostile lockfiles end in an error, in bounded time", async () => {
     "deep/package-lock.json": `{"packages":${'{"a":'.repeat(1000)}`,
     "twice/package-lock.json": '{"packages":{},"packages":{}}',
     "toml/uv.lock": `a = ${"[".repeat(10_000)}`,
+    "requirements-spaces.txt": `a${" ".repeat(10_000_000)}b\n`,
     "types/uv.lock": 'package = "x"\n',
     "types2/uv.lock": "[[package]]\nname = 7\nversion = []\n",
   });
@@ -262,6 +263,7 @@ test("hostile lockfiles end in an error, in bounded time", async () => {
   for (const name of [
     "requirements-out.txt",
     "requirements-web.txt",
+    "requirements-spaces.txt",
     "r0.txt",
     "deep/package-lock.json",
     "twice/package-lock.json",

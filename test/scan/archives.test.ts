@@ -74,6 +74,39 @@ test("two directory entries over the same bytes", async () => {
   assert.ok(rulesOf(report).includes("zip-overlap"));
 });
 
+test("members that the directory does not name are found", async () => {
+  const [first, hidden, last] = [safe, { name: "hidden", data: evil }, { name: "last", data: safePickle }];
+  const whole = zip([first, hidden, last]);
+  const named = zip([first, last]);
+  const gap = zip([hidden]).indexOf("PK\x01\x02");
+  const firstEnd = zip([first]).indexOf("PK\x01\x02");
+  const directory = Buffer.from(named.subarray(named.indexOf("PK\x01\x02")));
+  const second = directory.indexOf("PK\x01\x02", 4);
+  directory.writeUInt32LE(firstEnd + gap, second + 42);
+  const end = directory.length - 22;
+  directory.writeUInt32LE(whole.indexOf("PK\x01\x02"), end + 16);
+  const file = Buffer.concat([whole.subarray(0, whole.indexOf("PK\x01\x02")), directory]);
+  assert.equal((await scanBytes(file)).verdict, "malicious");
+});
+
+test("thousands of names for the same bytes cost no more than one", async () => {
+  const body = Buffer.alloc(8 * 2 ** 20, "\x80\x04N");
+  const entries = [
+    { name: "a", data: body },
+    ...Array.from({ length: 5000 }, (_, n) => ({ name: `n${n}`, data: body, headerOf: 0, crc: 1 })),
+  ];
+  const started = performance.now();
+  assert.ok(rulesOf(await scanBytes(zip(entries))).includes("zip-overlap"));
+  assert.ok(performance.now() - started < 20_000);
+});
+
+test("beginnings of pickles without end stop at a limit", async () => {
+  const started = performance.now();
+  const many = Buffer.concat([latin1("\xee\x00"), Buffer.alloc(16 * 2 ** 20, latin1("\x80\x04NNNNNNNNNN"))]);
+  assert.equal((await scanBytes(many)).verdict, "unscannable");
+  assert.ok(performance.now() - started < 30_000);
+});
+
 test("archives inside archives, and not without end", async () => {
   const inside = zip([{ name: "inner.zip", data: zip([{ name: "x", data: evil }]) }]);
   assert.equal((await scanBytes(inside)).verdict, "malicious");

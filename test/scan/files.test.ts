@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { memorySource, readSafetensorsHeader } from "../../src/artifact/index.ts";
 import { reachesThreshold, scanModel, VERDICTS, worstVerdict } from "../../src/scan/index.ts";
-import { evilPickle, gguf, inFolder, latin1, rulesOf, safetensors, scanBytes } from "./support.ts";
+import { evilPickle, gguf, inFolder, latin1, rulesOf, safetensors, scanBytes, tar } from "./support.ts";
 
 const SSTI = "{{ cycler.__init__.__globals__.os.popen('id').read() }}";
 
@@ -12,6 +13,44 @@ test("the name of a file decides nothing", async () => {
   for (const name of ["model.safetensors", "README.md", "a.png", "x.json", "noext"]) {
     assert.equal((await scanBytes(evilPickle, name)).verdict, "malicious", name);
   }
+});
+
+/**
+ * A safetensors file that is a pickle too: the length of its header begins with U (SHORT_BINSTRING), texts that are
+ * popped again lead across the header, and the data acts.
+ */
+function polyglot(): Buffer {
+  const head = '{"__metadata__":{"k":"';
+  const tail = '"},"w":{"dtype":"U8","shape":[64],"data_offsets":[0,64]}}';
+  const unit = `U~${"a".repeat(126)}0`;
+  for (let first = head.length + 7; first < 256; first++) {
+    const total = 0x55 + 256 * first;
+    const fixed = `${head}${"b".repeat(first - 6 - head.length)}0`;
+    const room = total - fixed.length - tail.length - 2;
+    const pad = room % unit.length;
+    if (pad + tail.length > 126) continue;
+    const last = `U${String.fromCharCode(pad + tail.length)}${"c".repeat(pad)}`;
+    const header = `${fixed}${unit.repeat(Math.floor(room / unit.length))}${last}${tail}`;
+    return safetensors(header, latin1("0cos\nsystem\n(S'id'\ntR.".padEnd(64, "\n")));
+  }
+  return assert.fail("no length fits");
+}
+
+test("a file of two formats is judged by both", async () => {
+  const name = "cos\nsystem\n(S'id'\ntR.";
+  const archive = tar([{ name, data: Buffer.from("hello") }]);
+  const report = await scanBytes(archive, "model.tar");
+  assert.equal(report.verdict, "malicious", "a tar whose first name is a pickle");
+  const file = polyglot();
+  assert.equal(readSafetensorsHeader(memorySource(file)).tensors.length, 1);
+  assert.deepEqual(rulesOf(await scanBytes(file)), ["pickle-dangerous-import"], "safetensors that is a pickle");
+});
+
+test("text that happens to be a pickle is still text", async () => {
+  for (const text of ["N. Korea is a country.\n", "I1\n. is the first\n", "]. done\n"]) {
+    assert.deepEqual(rulesOf(await scanBytes(text)), [], text);
+  }
+  assert.equal((await scanBytes("N.cos\nsystem\n(S'id'\ntR.")).verdict, "malicious");
 });
 
 test("templates in JSON, GGUF, YAML and files of their own", async () => {
@@ -80,9 +119,9 @@ test("Keras layers that carry code", async () => {
 
 test("graphs that reach out", async () => {
   const field = (number: number, data: string) => latin1(String.fromCharCode(number * 8 + 2, data.length) + data);
-  assert.deepEqual(rulesOf(await scanBytes(field(1, field(2, "\x00WriteFile\x00").toString("latin1")))), [
-    "tensorflow-operation",
-  ]);
+  const graph = (inner: Buffer) => scanBytes(field(1, inner.toString("latin1")));
+  assert.deepEqual(rulesOf(await graph(field(2, "WriteFile"))), ["tensorflow-operation"]);
+  assert.deepEqual(rulesOf(await graph(field(1, "WriteFile"))), [], "a word of a vocabulary");
   const external = field(
     1,
     `${field(1, "location").toString("latin1")}${field(2, "../../etc/passwd").toString("latin1")}`,

@@ -59,12 +59,12 @@ export interface ZipEntry {
 }
 
 export function zip(entries: readonly ZipEntry[]): Buffer {
-  const locals: Buffer[] = [];
+  const locals: Uint8Array[] = [];
   const central: Buffer[] = [];
   const starts: number[] = [];
   let offset = 0;
   for (const entry of entries) {
-    const packed = entry.deflate ? deflateRawSync(entry.data) : Buffer.from(entry.data);
+    const packed = entry.deflate ? deflateRawSync(entry.data) : entry.data;
     const local = zipHeader(entry, packed.length, 0x04034b50, entry.localName ?? entry.name, 0);
     const start = entry.headerOf === undefined ? offset : (starts[entry.headerOf] ?? 0);
     starts.push(start);

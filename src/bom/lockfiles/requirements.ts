@@ -1,4 +1,6 @@
 /** Reads requirements.txt: pins, ranges, direct references, included files (pip, "Requirements File Format"). */
+import { bomError } from "../errors.ts";
+import { BOM_LIMITS } from "../limits.ts";
 import { normaliseName } from "../packages.ts";
 import type { Library } from "./component.ts";
 
@@ -29,8 +31,21 @@ function logicalLines(text: string): string[] {
     .replace(/^\ufeff/, "")
     .replace(/\\\r?\n/g, " ")
     .split(/\r?\n/)
-    .map((line) => line.replace(/(?:^|\s)#.*$/, "").trim())
+    .map(checkLength)
+    .map((line) =>
+      line
+        .replace(/\s+/g, " ")
+        .replace(/(?:^| )#.*$/, "")
+        .trim(),
+    )
     .filter((line) => line !== "");
+}
+
+function checkLength(line: string): string {
+  if (line.length > BOM_LIMITS.requirementCharacters) {
+    throw bomError("LOCKFILE_INVALID", { detail: `a requirement of ${line.length} characters` });
+  }
+  return line;
 }
 
 function readRequirement(line: string): Library[] {

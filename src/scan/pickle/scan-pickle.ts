@@ -64,11 +64,18 @@ function isBlank(source: ByteSource, start: number): boolean {
   return start + rest.length === source.bytes && rest.every((byte) => byte === 0 || byte === 0x0a || byte === 0x20);
 }
 
-/** Files without PROTO may be pickles of protocols 0 and 1. True when this is one; findings are reported then. */
-export function scanBarePickle(source: ByteSource, inspection: Inspection): boolean {
-  const run = tryPickle(source, 0, () => {}, inspection);
-  if (run.stopped || run.acted) scanPickle(source, inspection);
-  return run.stopped || run.acted;
+/**
+ * Any file may be a pickle besides what it looks like, for a loader that does not ask. Reports on pickles at the
+ * beginning that act or come to their end; true when there is one. What follows them is not judged here.
+ */
+export function probePickles(source: ByteSource, inspection: Inspection): boolean {
+  let position = 0;
+  for (let streams = 0; position < source.bytes && streams < SCAN_LIMITS.pickleStreams; streams++) {
+    const run = tryPickle(source, position, (...finding) => inspection.report(...finding), inspection);
+    if (!run.stopped) return streams > 0 || run.acted;
+    position = run.end;
+  }
+  return position > 0;
 }
 
 /** A file that begins with an import but breaks at once: meant as a pickle, and no other format. */
@@ -79,14 +86,17 @@ export function beginsWithImport(source: ByteSource): boolean {
 /** Searches bytes of no known structure; reports pickles that import what they must not. */
 export function carvePickles(source: ByteSource, start: number, inspection: Inspection): void {
   const region = Buffer.from(source.read(start, SCAN_LIMITS.carveBytes));
-  let attempts = 0;
+  let consumed = 0;
   for (let at = region.indexOf(PROTOCOL); at !== -1; at = region.indexOf(PROTOCOL, at + 1)) {
     const version = region[at + 1] ?? 0xff;
     if (version < 2 || version > MAX_PROTOCOL) continue;
-    if (++attempts > SCAN_LIMITS.carveAttempts) return;
+    if (consumed > SCAN_LIMITS.carveReadBytes) {
+      inspection.report("carve-limit", "unscannable", "too many beginnings of pickles among the bytes");
+      return;
+    }
     const report: Report = (rule, severity, message) =>
       inspection.report(rule, severity, `${message} (found at byte ${start + at})`);
-    tryPickle(memorySource(region), at, report, inspection, SCAN_LIMITS.carveOperators);
+    consumed += tryPickle(memorySource(region), at, report, inspection, SCAN_LIMITS.carveOperators).end - at;
   }
 }
 
