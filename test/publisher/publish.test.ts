@@ -12,7 +12,7 @@ import { loadEcSigner, trustKeys } from "../../src/signing/index.ts";
 import { ecKey } from "../loader/support.ts";
 import { type PublishFixture, preparePublish, writeModel } from "./support.ts";
 
-async function published({ keep }: PublishFixture): Promise<readonly string[]> {
+async function published({ keep }: PublishFixture): Promise<string[]> {
   const { models } = await keep.admin.api.call(listModels, {});
   return models.map(({ name, version }) => `${name}@${version}`);
 }
