@@ -12,12 +12,15 @@ import {
 import { ModelkeepError } from "../base/index.ts";
 import { type Inspection, shorten } from "./inspection.ts";
 import { SCAN_LIMITS } from "./limits.ts";
-import { carvePickles } from "./pickle/scan-pickle.ts";
+import { carvePickles, probePickles } from "./pickle/scan-pickle.ts";
 import { readTar } from "./tar.ts";
 
 const ENCRYPTED = 0x1;
 const LINK_MODE = 0o120000;
 const TYPE_MODE = 0o170000;
+/** A PyTorch archive, and its raw storages: numbers, which have no format. */
+const TORCH_PICKLE = /^(?:[^/]+\/)?(?:data|constants)\.pkl$/;
+const TORCH_STORAGE = /^(?:[^/]+\/)?(?:data|constants|tensors)\/\d+$/;
 /** Members up to this length have their checksum checked, in bytes. */
 const CHECKED_BYTES = 64 * 1024 * 1024;
 
@@ -40,14 +43,15 @@ export function scanZip(source: ByteSource, inspection: Inspection): void {
     const { members, prefixBytes } = readZipDirectory(source, SCAN_LIMITS.archiveMembers);
     if (prefixBytes > 0) inspection.report("zip-prefix", "suspicious", `${prefixBytes} bytes stand before the archive`);
     if (!checkPlaces(source, members, inspection)) return;
-    for (const member of members) scanMember(source, member, inspection);
+    const isTorch = members.some(({ name }) => TORCH_PICKLE.test(name));
+    for (const member of members) scanMember(source, member, inspection, isTorch && TORCH_STORAGE.test(member.name));
   } catch (error) {
     const known = reportUnreadable(error, "zip", inspection);
     if (known) carvePickles(source, 0, inspection);
   }
 }
 
-function scanMember(source: ByteSource, member: ZipMember, inspection: Inspection): void {
+function scanMember(source: ByteSource, member: ZipMember, inspection: Inspection, isStorage: boolean): void {
   checkName(member.name, inspection);
   if (member.localName !== member.name) {
     const other = member.localName === undefined ? "no header" : shorten(member.localName);
@@ -65,7 +69,8 @@ function scanMember(source: ByteSource, member: ZipMember, inspection: Inspectio
     const content = openZipMember(source, member, SCAN_LIMITS.memberBytes);
     if (member.method !== 0 && !inspection.spend(content.bytes)) return;
     checkContent(content, member, inspection);
-    inspection.inside(content, member.name);
+    if (isStorage) probePickles(content, inspection);
+    else inspection.inside(content, member.name);
   } catch (error) {
     if ((member.flags & ENCRYPTED) !== 0) reportEncrypted(member, inspection);
     else reportUnreadable(error, shorten(member.name), inspection);

@@ -39,7 +39,7 @@ export const SCAN_LIMITS = {
   carveReadBytes: 64 * 1024 * 1024,
   carveOperators: 200_000,
   npyHeaderBytes: 1024 * 1024,
-  protobufBytes: 256 * 1024 * 1024,
+  protobufBytes: 4 * 1024 * 1024 * 1024,
   hdf5Bytes: 16 * 1024 * 1024 * 1024,
   /** Window of a search through a large file, in bytes. */
   searchWindowBytes: 4 * 1024 * 1024,

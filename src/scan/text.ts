@@ -46,12 +46,30 @@ function scanJsonText(bytes: Uint8Array, text: string, inspection: Inspection): 
   }
 }
 
-/** JSON lines are fine; what else begins like JSON and is none is read as plain text, but not called clean. */
+/**
+ * JSON lines are fine. A key that stands twice is read differently by different loaders. What else begins like JSON and
+ * is none is read as plain text, but not called clean.
+ */
 function scanAlmostJson(text: string, inspection: Inspection): void {
   const lines = text.split("\n").filter((line) => line.trim() !== "");
   if (lines.length > 1 && lines.every((line) => isJson(line, inspection))) return;
-  if (text.trimStart().startsWith("{")) inspection.report("json-broken", "malformed", "begins like JSON, but is none");
+  const lenient = parseLenient(text);
+  if (lenient !== undefined) {
+    inspection.report("json-ambiguous", "suspicious", "a key of the JSON stands twice or is __proto__");
+    scanJson(lenient, inspection);
+  } else if (text.trimStart().startsWith("{")) {
+    inspection.report("json-broken", "malformed", "begins like JSON, but is none");
+  }
   scanPlain(text, inspection);
+}
+
+/** After the strict parser, which bounds the depth. */
+function parseLenient(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function isJson(line: string, inspection: Inspection): boolean {

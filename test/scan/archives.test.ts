@@ -14,6 +14,14 @@ test("a plain archive is clean, a poisoned member is found", async () => {
   }
 });
 
+test("raw storages of a PyTorch archive are numbers, elsewhere such bytes are unknown", async () => {
+  const noise = latin1("\xee\x01\x02\x00\xff\xfe\x00\x1f");
+  assert.equal((await scanBytes(zip([safe, { name: "m/data/0", data: noise }]))).verdict, "clean");
+  assert.equal((await scanBytes(zip([safe, { name: "m/data/0", data: evil }]))).verdict, "malicious");
+  assert.equal((await scanBytes(zip([safe, { name: "m/data/x", data: noise }]))).verdict, "unscannable");
+  assert.equal((await scanBytes(zip([{ name: "m/data/0", data: noise }]))).verdict, "unscannable");
+});
+
 test("flags do not hide a member", async () => {
   for (const flags of [0x1, 0x41, 0x2001, 0xffff]) {
     const report = await scanBytes(zip([{ name: "m/data.pkl", data: evil, flags }]));

@@ -164,6 +164,13 @@ test("deep JSON and broken JSON are not clean and not slow", async () => {
   assert.ok(performance.now() - started < 5000);
 });
 
+test("JSON that loaders read differently", async () => {
+  const twice = `{"chat_template": "${SSTI}", "chat_template": "x"}`;
+  assert.equal((await scanBytes(twice)).verdict, "malicious");
+  assert.deepEqual(rulesOf(await scanBytes('{"a": 1, "a": 2}')), ["json-ambiguous"]);
+  assert.deepEqual(rulesOf(await scanBytes('{"__proto__": {"auto_map": {}}}')), ["json-ambiguous", "custom-code"]);
+});
+
 test("what nobody knows is unscannable", async () => {
   assert.deepEqual(rulesOf(await scanBytes(latin1("\xee\x01\x02\x00\xff\xfe\x00garbage"))), ["format-unknown"]);
   assert.equal((await scanBytes("")).verdict, "clean");

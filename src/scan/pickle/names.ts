@@ -112,4 +112,4 @@ export const DANGEROUS_MODULES = names(
 
 /** Attribute names that run code or reach files wherever they are defined. */
 export const DANGEROUS_NAME =
-  /[._](?:eval|exec|execv\w*|execfile|system|popen\d?|spawn\w*|run\w*|call|check_output|check_call|compile|__import__|import_\w+|load|loads|_load_\w+|open|urlopen|urlretrieve|command|cmd|shell|__globals__|__builtins__|__dict__|__subclasses__|__code__|__reduce\w*__|__getattribute__)$/i;
+  /[._](?:eval|exec|execv\w*|execfile|system|popen\d?|spawn\w*|run(?:_\w+|code|command|ctx|string|source)?|call|check_output|check_call|compile|__import__|import_\w+|load|loads|_load_\w+|open|urlopen|urlretrieve|command|cmd|shell|__globals__|__builtins__|__dict__|__subclasses__|__code__|__reduce\w*__|__getattribute__)$/;

@@ -37,7 +37,10 @@ export function scanPickle(source: ByteSource, inspection: Inspection): void {
   const isTorch = Buffer.from(source.read(2, TORCH_MAGIC.length)).equals(TORCH_MAGIC);
   let position = 0;
   for (let streams = 0; position < source.bytes; streams++) {
-    if (isTorch && streams === TORCH_PICKLES) return;
+    if (isTorch && streams === TORCH_PICKLES) {
+      tryPickle(source, position, report, inspection);
+      return;
+    }
     const run =
       streams === 0 ? runPickle(source, 0, report, inspection) : tryPickle(source, position, report, inspection);
     if (!run.stopped || streams === SCAN_LIMITS.pickleStreams) {
