@@ -10,13 +10,14 @@ const checkers: readonly Checker[] = [floors, tidy, docsInSync, packageContents]
 const programs: readonly (readonly [string, ...string[]])[] = [
   ["tsc", "-p", "."],
   ["biome", "ci", "--error-on-warnings"],
-  ["knip"],
+  ["knip", "--no-config-hints"],
+  ["publint", "--strict", "--pack", "npm"],
 ];
 
 let failed = 0;
 let passed = 0;
 for (const checker of checkers) {
-  const { seen, findings } = checker.run();
+  const { seen, findings } = runChecker(checker);
   for (const { where, message } of findings) process.stdout.write(`${where}: ${message}\n`);
   report(checker.name, seen > 0 && findings.length === 0, `${seen} seen, ${findings.length} findings`);
 }
@@ -29,6 +30,16 @@ for (const [program, ...args] of programs) {
 }
 process.stdout.write(`check: ${passed} passed, ${failed} failed\n`);
 process.exitCode = failed === 0 ? 0 : 1;
+
+/** A checker that breaks is a finding, and the others still run. */
+function runChecker(checker: Checker): ReturnType<Checker["run"]> {
+  try {
+    return checker.run();
+  } catch (error) {
+    const message = error instanceof Error ? (error.message.split("\n")[0] ?? "") : "unknown";
+    return { seen: 1, findings: [{ where: checker.name, message }] };
+  }
+}
 
 function report(name: string, ok: boolean, note: string): void {
   if (ok) passed++;

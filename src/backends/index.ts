@@ -1,5 +1,4 @@
 /** Floor 3: clients of key services; today the key file. */
-export { backendError } from "./errors.ts";
 export { createKeyFile } from "./key-file.ts";
 export * from "./key-wrapper.ts";
 export { BACKEND_LIMITS } from "./limits.ts";

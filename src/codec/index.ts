@@ -1,5 +1,4 @@
 /** Floor 2: formats that are signed, and nothing of what they mean. */
 export * from "./dsse.ts";
-export { codecError } from "./errors.ts";
 export { jcs } from "./jcs.ts";
 export * from "./pem.ts";

@@ -1,5 +1,5 @@
 /** Floor 7: the OpenAI-compatible gateway and its providers. */
-export { addressAllowed, checkBaseUrl, type LookupFunction } from "./address-guard.ts";
+export type { LookupFunction } from "./address-guard.ts";
 export type { Counter } from "./counters.ts";
 export * from "./errors.ts";
 export * from "./gateway.ts";

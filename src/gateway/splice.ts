@@ -1,8 +1,6 @@
-/**
- * Puts the key into a request at the last moment: undici only ever sees a placeholder, the socket's `write` replaces it
- * inside locked memory. Node would otherwise make a string of the key (one copy per request, never wiped), and a corked
- * head and body would be joined in memory that is freed unwiped. HTTP/1.1 only: HPACK needs strings.
- */
+/** Puts the key into a request at the last moment: undici sees a placeholder, the socket's `write` replaces it in locked memory. */
+// Node would otherwise make a string of the key (one copy per request, never wiped), and a corked head and body would be
+// joined in memory that is freed unwiped. HTTP/1.1 only: HPACK needs strings.
 import { type Random, toHex } from "../base/index.ts";
 import { type GuardedBytes, LockedScratch, type net } from "../host/index.ts";
 import { gatewayError } from "./errors.ts";

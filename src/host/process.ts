@@ -5,11 +5,8 @@ import * as http from "node:http";
 import * as https from "node:https";
 import * as net from "node:net";
 import * as os from "node:os";
-import * as readline from "node:readline";
-import * as tls from "node:tls";
-import * as workerThreads from "node:worker_threads";
 
-export { childProcess, dns, http, https, net, os, readline, tls, workerThreads };
+export { childProcess, dns, http, https, net, os };
 
 export const spawnProcess = childProcess.spawn;
 

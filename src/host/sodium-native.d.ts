@@ -1,3 +1,4 @@
+/** What is used of sodium-native, which brings no types. */
 declare module "sodium-native" {
   const sodium: {
     sodium_malloc(length: number): Buffer;

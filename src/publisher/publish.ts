@@ -59,7 +59,7 @@ function notClean(scan: ScanReport): ModelkeepError {
 }
 
 /** One line about a match, for people. */
-export function matchText(packages: number, matches: readonly AdvisoryMatch[] | undefined): string {
+function matchText(packages: number, matches: readonly AdvisoryMatch[] | undefined): string {
   if (!matches) return "no advisories are here to match against";
   const counts = Object.entries(countMatches(matches)).filter(([, count]) => count > 0);
   const found = counts.length === 0 ? "nothing known against them" : counts.map(([w, n]) => `${n} ${w}`).join(", ");

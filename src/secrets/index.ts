@@ -1,6 +1,5 @@
 /** Floor 5: secrets and their leases. */
 export * from "./driver.ts";
-export { createEmbeddedDriver } from "./drivers/embedded.ts";
 export * from "./errors.ts";
 export * from "./limits.ts";
 export * from "./secrets.ts";

@@ -1,5 +1,5 @@
 /** Configuration: file, environment and flags, each over the one before; checked, frozen, with the origin of every value. */
-import { isAbsolute, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parse as parseToml } from "smol-toml";
 import { z } from "zod";
 import { fromUtf8 } from "../base/index.ts";
@@ -170,11 +170,4 @@ export function splitListen(listen: string): { host: string; port: number } {
 export function isLoopback(listen: string): boolean {
   const { host } = splitListen(listen);
   return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
-}
-
-/** The file of a `sqlite:` store, absolute; undefined for another engine. */
-export function sqlitePath(store: string): string | undefined {
-  if (!store.startsWith("sqlite:")) return undefined;
-  const path = store.slice("sqlite:".length);
-  return isAbsolute(path) ? path : resolve(path);
 }

@@ -5,7 +5,6 @@ export {
   configFolder,
   configSchema,
   dataFolder,
-  isLoopback,
   loadConfig,
   splitListen,
 } from "./config.ts";

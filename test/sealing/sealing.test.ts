@@ -347,6 +347,30 @@ test("two files, two segments and two models cannot be exchanged", async () => {
   await openMade(made);
 });
 
+test("the KMS is asked once for the right envelope, and never for another model's", async () => {
+  const { wrapper } = await makeKms();
+  let asked = 0;
+  const counting = {
+    uri: wrapper.uri,
+    recognises: wrapper.recognises.bind(wrapper),
+    wrap: wrapper.wrap.bind(wrapper),
+    unwrap: (...words: Parameters<typeof wrapper.unwrap>) => {
+      asked++;
+      return wrapper.unwrap(...words);
+    },
+  };
+  const pair = makePair();
+  const made = await makeSealed({ a: "1", b: pattern(MIB + 1), c: "3" }, { pair, wrapper: counting });
+  await openMade(made);
+  assert.equal(asked, 1);
+  for (const contents of [{ a: "1", b: pattern(MIB + 1), c: "3" }, { a: "2" }]) {
+    const other = await makeSealed(contents, { pair, wrapper });
+    copyFileSync(join(other.folder, SEALED_NAMES.envelope), join(made.folder, SEALED_NAMES.envelope));
+    assert.equal(await codeOf(() => openMade(made)), "ENVELOPE_INVALID");
+  }
+  assert.equal(asked, 1);
+});
+
 test("a whole older model in the place of a newer one is told by the root digest that was published", async () => {
   const [pair, { wrapper }] = [makePair(), await makeKms()];
   const older = await makeSealed({ a: "1" }, { pair, wrapper });

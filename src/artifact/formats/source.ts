@@ -37,9 +37,10 @@ export async function openFileSource(path: string): Promise<FileSource> {
     if (!code?.startsWith("E")) throw error;
     throw artifactError("MODEL_NOT_READABLE", { detail: `${path} (${code})`, cause: error });
   }
+  const bytes = fsSync.fstatSync(fd).size;
   return {
-    bytes: fsSync.fstatSync(fd).size,
-    read: (start, length) => readAt(fd, start, length),
+    bytes,
+    read: (start, length) => readAt(fd, start, Math.min(length, bytes - start)),
     close: () => fsSync.closeSync(fd),
   };
 }

@@ -20,7 +20,9 @@ const NUMPY_RANDOM =
 export const ALLOWED: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   [
     "builtins",
-    names("set frozenset list dict tuple int float complex str bytes bytearray bool object slice range long unicode"),
+    names(
+      "set frozenset list dict tuple int float complex str bytes bytearray bool object slice range xrange long unicode",
+    ),
   ],
   ["collections", names("OrderedDict defaultdict Counter deque")],
   ["copyreg", names("_reconstructor __newobj__")],
