@@ -1,6 +1,7 @@
 /** A sealing that is killed, or finds the disk full: nothing half-written is taken for whole, and the next run goes on. */
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -112,6 +113,18 @@ async function interrupted(): Promise<Scene> {
   return assert.fail("no run could be interrupted between two files");
 }
 
+/** All that somebody without the package key could make: everything consistent but the code. */
+function forge(at: (name: string) => string): void {
+  const { file, mac } = JSON.parse(readFileSync(at("0.done"), "utf8"));
+  const [blob, leaves] = [readFileSync(at("0.floe")), Buffer.alloc(readFileSync(at("0.leaves")).length, 1)];
+  blob.fill(7, 42, 74);
+  writeFileSync(at("0.floe"), blob);
+  writeFileSync(at("0.leaves"), leaves);
+  const header_tag = blob.subarray(42, 74).toString("hex");
+  const leaves_sha256 = createHash("sha256").update(leaves).digest("hex");
+  writeFileSync(at("0.done"), JSON.stringify({ file: { ...file, header_tag, leaves_sha256 }, mac }));
+}
+
 test("a journal is not believed when it, the blob or the leaves were changed meanwhile", async () => {
   const changes: [string, (at: (name: string) => string) => void][] = [
     ["journal damaged", (at) => writeFileSync(at("0.done"), "{")],
@@ -127,6 +140,7 @@ test("a journal is not believed when it, the blob or the leaves were changed mea
     ["leaves changed", (at) => writeFileSync(at("0.leaves"), Buffer.alloc(128))],
     ["leaves gone", (at) => rmSync(at("0.leaves"))],
   ];
+  changes.push(["a journal, a blob and leaves that fit each other", forge]);
   const scene = await interrupted();
   for (const [what, change] of changes) {
     const output = temporaryFolder();
