@@ -40,8 +40,10 @@ export function looksLikeZip(source: ByteSource): boolean {
 
 export function scanZip(source: ByteSource, inspection: Inspection): void {
   try {
-    const { members, prefixBytes } = readZipDirectory(source, SCAN_LIMITS.archiveMembers);
+    const { members, prefixBytes, shadow } = readZipDirectory(source, SCAN_LIMITS.archiveMembers);
     if (prefixBytes > 0) inspection.report("zip-prefix", "suspicious", `${prefixBytes} bytes stand before the archive`);
+    if (shadow.length > 0)
+      inspection.report("zip-two-directories", "malicious", "two directories, for different readers");
     if (!checkPlaces(source, members, inspection)) return;
     const isTorch = members.some(({ name }) => TORCH_PICKLE.test(name));
     for (const member of members) scanMember(source, member, inspection, isTorch && TORCH_STORAGE.test(member.name));

@@ -27,6 +27,7 @@ export function* readTar(source: ByteSource, maxMembers: number): Generator<TarM
     const start = at + BLOCK;
     if (start + bytes > source.bytes) throw artifactError("HEADER_INVALID", { detail: "tar: a member is cut" });
     const type = String.fromCharCode(header[156] ?? 0);
+    if (type === "x" || type === "g") checkPax(source, start, bytes);
     if (type === "L" || type === "x") longName = readLongName(source, start, bytes, type);
     else {
       yield describe(header, type, longName, start, bytes);
@@ -49,6 +50,14 @@ function readSize(header: Buffer): number {
   const text = textOf(header, 124, 136).trim();
   if (!/^[0-7]*$/.test(text)) throw artifactError("HEADER_INVALID", { detail: "tar: a size is not octal" });
   return text === "" ? 0 : Number.parseInt(text, 8);
+}
+
+/** A size in a pax header moves every byte behind it; nobody needs it below 8 GiB. */
+function checkPax(source: ByteSource, start: number, bytes: number): void {
+  const text = Buffer.from(source.read(start, Math.min(bytes, MAX_NAME_BYTES))).toString("latin1");
+  if (bytes > MAX_NAME_BYTES || /^\d+ (?:size|GNU\.sparse[^=]*)=/m.test(text)) {
+    throw artifactError("HEADER_INVALID", { detail: "tar: an extended header changes sizes" });
+  }
 }
 
 function readLongName(source: ByteSource, start: number, bytes: number, type: string): string | undefined {

@@ -36,6 +36,12 @@ const PATTERNS: readonly Pattern[] = [
     message: "a template reads attributes by computed names",
   },
   {
+    rule: "template-gadget",
+    severity: "suspicious",
+    pattern: /\b(?:lipsum|cycler|joiner|get_flashed_messages|url_for)\b|['"]__['"]|\[\s*['"]_['"]/,
+    message: "a template uses what attacks start from and chats do not need",
+  },
+  {
     rule: "template-char-code",
     severity: "suspicious",
     pattern: /(?:^|[^.\w])chr\s*\(/,

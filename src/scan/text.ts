@@ -87,9 +87,7 @@ function scanPlain(text: string, inspection: Inspection): void {
     if (/^\s*\{[{%#]/.test(text)) scanTemplate(text, "the file", inspection);
     else scanTemplateCode(text, "the file", inspection);
   }
-  if (/(?:^|[\s:[{,-])!!?python\/(?:object|name|module|apply)/m.test(text)) {
-    inspection.report("yaml-python-object", "malicious", "YAML that builds Python objects");
-  }
+  scanYamlTags(text, inspection);
   if (/^\s*_target_\s*:/m.test(text)) {
     inspection.report("yaml-target", "suspicious", "YAML that names a callable to instantiate (_target_)");
   }
@@ -97,4 +95,18 @@ function scanPlain(text: string, inspection: Inspection): void {
   else if (/\.pyw?$/i.test(inspection.name)) {
     inspection.report("custom-code", "suspicious", "Python code that a loader may run with trust_remote_code");
   }
+}
+
+/** Tags may be written short, in full, with escapes, or behind a prefix that %TAG declares (YAML 1.2, 6.8.2, 6.9.1). */
+function scanYamlTags(text: string, inspection: Inspection): void {
+  const plain = /!\S{0,200}%/.test(text) ? text.replace(/%[0-9a-fA-F]{2}/g, unescapePercent) : text;
+  if (/(?:!|tag:yaml\.org,2002:)python\/(?:object|name|module|apply|tuple)/.test(plain)) {
+    inspection.report("yaml-python-object", "malicious", "YAML that builds Python objects");
+  } else if (/^%TAG\s.*yaml\.org/m.test(plain)) {
+    inspection.report("yaml-tag", "suspicious", "YAML that gives the tags of the language other names");
+  }
+}
+
+function unescapePercent(escaped: string): string {
+  return String.fromCharCode(Number.parseInt(escaped.slice(1), 16));
 }

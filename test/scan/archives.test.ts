@@ -97,6 +97,26 @@ test("members that the directory does not name are found", async () => {
   assert.equal((await scanBytes(file)).verdict, "malicious");
 });
 
+test("a second directory for readers that trust the stated offset", async () => {
+  const evilZip = zip([{ name: "m/data.pkl", data: evil, deflate: true }]);
+  const safeZip = zip([{ name: "m/data.pkl", data: safePickle, deflate: true }]);
+  const evilStart = evilZip.indexOf("PK\x01\x02");
+  const file = Buffer.concat([evilZip.subarray(0, evilZip.length - 22), safeZip]);
+  file.writeUInt32LE(evilStart, file.length - 6);
+  const report = await scanBytes(file);
+  assert.equal(report.verdict, "malicious");
+  assert.ok(rulesOf(report).includes("zip-two-directories"));
+});
+
+test("sizes that only an extended tar header tells", async () => {
+  const pax = Buffer.from("12 size=512\n");
+  const file = tar([
+    { name: "pax", type: "x", data: pax },
+    { name: "a", data: Buffer.from("hello") },
+  ]);
+  assert.equal((await scanBytes(file)).verdict, "malformed");
+});
+
 test("thousands of names for the same bytes cost no more than one", async () => {
   const body = Buffer.alloc(8 * 2 ** 20, "\x80\x04N");
   const entries = [

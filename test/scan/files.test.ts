@@ -77,6 +77,8 @@ test("templates that hide their names", async () => {
   for (const template of hidden) {
     assert.equal((await scanBytes(JSON.stringify({ chat_template: template }))).verdict, "malicious", template);
   }
+  const built = await scanBytes(JSON.stringify({ chat_template: "{{ x[['_','_','class','_','_']|join] }}" }));
+  assert.deepEqual(rulesOf(built), ["template-gadget"]);
   const filter = await scanBytes(JSON.stringify({ chat_template: "{{ x|attr(y) }}" }));
   assert.deepEqual(rulesOf(filter), ["template-attr-filter"]);
 });
@@ -102,8 +104,18 @@ test("custom code is named", async () => {
 });
 
 test("YAML that builds objects", async () => {
-  assert.deepEqual(rulesOf(await scanBytes("x: !!python/object/apply:os.system [id]\n")), ["yaml-python-object"]);
+  const tags = [
+    "x: !!python/object/apply:os.system [id]\n",
+    "x: !<tag:yaml.org,2002:python/object/apply:os.system> [id]\n",
+    "%TAG !e! tag:yaml.org,2002:python/\n---\nx: !e!object/apply:os.system [id]\n",
+    "x: !!p%79thon/object/apply:os.system [id]\n",
+    "- !!python/name:os.system\n",
+  ];
+  for (const text of tags) assert.notEqual((await scanBytes(text)).verdict, "clean", text);
+  assert.deepEqual(rulesOf(await scanBytes(tags[0] ?? "")), ["yaml-python-object"]);
+  assert.deepEqual(rulesOf(await scanBytes("%TAG !e! tag:yaml.org,2002:pyth\n---\n!e!on/name:x\n")), ["yaml-tag"]);
   assert.deepEqual(rulesOf(await scanBytes("model:\n  _target_: os.system\n")), ["yaml-target"]);
+  assert.deepEqual(rulesOf(await scanBytes("a: 100 % sure! 50%20\nb: [1, 2]\n")), []);
 });
 
 test("Keras layers that carry code", async () => {

@@ -1,6 +1,6 @@
 /** Reads zip archives without trusting them: the directory, the local headers beside it, one member at a time. */
 import { constants, crc32, inflateRawSync } from "node:zlib";
-import { baseError } from "../../base/index.ts";
+import { baseError, ModelkeepError } from "../../base/index.ts";
 import { artifactError } from "../errors.ts";
 import { FORMAT_LIMITS } from "./limits.ts";
 import type { ByteSource } from "./source.ts";
@@ -26,6 +26,8 @@ export interface ZipDirectory {
   readonly members: readonly ZipMember[];
   /** Bytes before the archive's own beginning. */
   readonly prefixBytes: number;
+  /** What readers see that trust the stated offset of the directory, when a directory is there too; else empty. */
+  readonly shadow: readonly ZipMember[];
 }
 
 const END_BYTES = 22;
@@ -52,15 +54,30 @@ export function readZipDirectory(source: ByteSource, maxMembers: number = FORMAT
     throw baseError("LIMIT_EXCEEDED", { detail: `an archive of ${ending.count} files, at most ${maxMembers}` });
   }
   if (ending.directoryBytes > FORMAT_LIMITS.zipDirectoryBytes) throw invalid("the directory is too long");
-  const directory = viewOf(source.read(ending.directoryStart, ending.directoryBytes));
+  const { directoryStart, prefixBytes } = ending;
+  const members = readMembers(source, ending, directoryStart, prefixBytes);
+  return { members, prefixBytes, shadow: prefixBytes === 0 ? [] : readShadow(source, ending) };
+}
+
+function readMembers(source: ByteSource, ending: Ending, start: number, prefix: number): ZipMember[] {
+  const directory = viewOf(source.read(start, ending.directoryBytes));
   const members: ZipMember[] = [];
-  let at = 0;
-  while (members.length < ending.count) {
-    const { member, next } = readCentral(source, directory, at, ending.prefixBytes);
+  for (let at = 0; members.length < ending.count; ) {
+    const { member, next } = readCentral(source, directory, at, prefix);
     members.push(member);
     at = next;
   }
-  return { members, prefixBytes: ending.prefixBytes };
+  return members;
+}
+
+/** Bytes before an archive shift everything; a reader that does not shift may find another directory. */
+function readShadow(source: ByteSource, ending: Ending): ZipMember[] {
+  try {
+    return readMembers(source, { ...ending, count: 1 }, ending.directoryStart - ending.prefixBytes, 0);
+  } catch (error) {
+    if (error instanceof ModelkeepError) return [];
+    throw error;
+  }
 }
 
 function findEnding(source: ByteSource): Ending {
@@ -92,6 +109,8 @@ function readEnding64(source: ByteSource, endStart: number) {
   const start = endStart - 76;
   const record = viewOf(source.read(start, 56));
   if (record.getUint32(0, true) !== END64) return undefined;
+  if (locator.getBigUint64(8, true) !== BigInt(start))
+    throw invalid("the wide end of the directory is not where it is said to be");
   return {
     start,
     count: Number(record.getBigUint64(32, true)),
