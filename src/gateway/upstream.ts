@@ -6,6 +6,9 @@ import { GATEWAY_INTERNALS, type GatewayLimits } from "./limits.ts";
 import type { Provider } from "./providers.ts";
 import { ScratchPool, type SlotTable, spliceKeys } from "./splice.ts";
 
+/** OpenSSL wipes its copy of what it decrypted: a provider may have sent a key back. Node names no constant for it. */
+const SSL_OP_CLEANSE_PLAINTEXT = 1 << 1;
+
 export interface UpstreamsOptions {
   readonly slots: SlotTable;
   readonly limits: GatewayLimits;
@@ -55,6 +58,7 @@ export class Upstreams {
     const connect = buildConnector({
       allowH2: false,
       timeout: limits.connectMilliseconds,
+      secureOptions: SSL_OP_CLEANSE_PLAINTEXT,
       lookup: guardLookup(scope, lookup),
       ...(ca === undefined ? {} : { ca }),
     } as buildConnector.BuildOptions);
