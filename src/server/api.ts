@@ -46,7 +46,7 @@ export interface ApiPorts extends ApiServices {
 
 export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
   const { config, version, wrappers } = ports;
-  const proveEnvelope = async (envelope: KeyEnvelope) => (await unwrap(envelope, wrappers)).wipe();
+  const proveEnvelope = async (envelope: KeyEnvelope) => (await unwrapPackageKey(envelope, wrappers)).wipe();
   const models = createModelRegistry({ ...ports, proveEnvelope });
   const verifiers = createVerifiers({ allowInsecureDev: config.insecure_dev_attestation });
   return [
@@ -69,15 +69,8 @@ function releaseService(ports: ApiPorts, models: ModelRegistry, verifiers: Retur
     unwrapKey: async ({ ref }) => {
       const envelope = await models.envelope(ref);
       if (!envelope) throw serverError("MODEL_NOT_FOUND", { detail: ref });
-      using key = await unwrap(envelope, ports.wrappers);
+      using key = await unwrapPackageKey(envelope, ports.wrappers);
       return key.use((bytes) => Uint8Array.from(bytes));
     },
   });
-}
-
-/** By the server's own key services only; what an envelope says of a service is a stranger's word. */
-async function unwrap(envelope: KeyEnvelope, wrappers: readonly KeyWrapper[]) {
-  const ours = envelope.recipients.some(({ kms }) => wrappers.some(({ uri }) => uri === kms));
-  if (!ours) throw serverError("KMS_NOT_CONFIGURED", { detail: envelope.recipients.map(({ kms }) => kms).join(", ") });
-  return unwrapPackageKey(envelope, wrappers);
 }

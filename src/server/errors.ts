@@ -28,12 +28,6 @@ export const serverError = defineErrors("server", {
     hint: "publish it under another --version",
   },
   PUBLICATION_REFUSED: { status: 422, exit: EXIT.verificationFailed, title: "The publication does not hold together" },
-  KMS_NOT_CONFIGURED: {
-    status: 422,
-    exit: EXIT.failed,
-    title: "The server has no such KMS",
-    hint: "name it in `kms` of the server's configuration",
-  },
   LISTEN_FAILED: {
     status: 500,
     exit: EXIT.failed,

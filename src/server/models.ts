@@ -42,7 +42,7 @@ export interface ModelRegistryPorts {
 }
 
 export interface ModelRegistry {
-  /** Fails with PUBLICATION_REFUSED, KMS_NOT_CONFIGURED, FORBIDDEN or MODEL_EXISTS; nothing is kept then. */
+  /** Fails with PUBLICATION_REFUSED, NO_KEY_SERVICE, UNWRAP_FAILED, FORBIDDEN or MODEL_EXISTS; nothing is kept then. */
   publish(publication: Publication, caller: Caller): Promise<PublishedModel>;
   get(ref: string): Promise<PublishedModel | undefined>;
   envelope(ref: string): Promise<KeyEnvelope | undefined>;

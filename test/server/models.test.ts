@@ -134,7 +134,7 @@ test("an envelope of another model, a changed one, and one that this server's ke
   await createKeyFile(kms, systemRandom);
   const others = [await openKeyWrapper(kms, { random: systemRandom })];
   const moved = await rewrapSealed(store, "tiny/1", wrappers, others);
-  await assertRefused(fixture, { ...body, envelope: JSON.stringify(moved) }, "KMS_NOT_CONFIGURED");
+  await assertRefused(fixture, { ...body, envelope: JSON.stringify(moved) }, "NO_KEY_SERVICE");
   const renamed = { ...moved, recipients: moved.recipients.map((entry) => ({ ...entry, kms: wrappers[0]?.uri })) };
   await assertRefused(fixture, { ...body, envelope: JSON.stringify(renamed) }, "NO_KEY_SERVICE");
 });
