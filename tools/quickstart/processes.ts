@@ -39,6 +39,8 @@ export interface Staying {
 export class Surroundings {
   readonly folder = mkdtempSync(join(tmpdir(), "modelkeep-quickstart-"));
   readonly #staying: Staying[] = [];
+  /** Told of every command line before it starts, as a user would type it. */
+  onCommand: (line: string) => void = () => undefined;
 
   constructor() {
     chmodSync(this.folder, 0o700);
@@ -86,6 +88,7 @@ export class Surroundings {
 
   /** Starts a command that stays. Its standard input stays open unless `input` is given. */
   start(args: readonly string[], input?: string | Uint8Array): Staying {
+    this.onCommand(typed(args, this.folder));
     const child = spawn(process.execPath, [COMMAND, ...args], {
       cwd: root,
       env: this.env(),
@@ -104,6 +107,14 @@ export class Surroundings {
     for (const staying of this.#staying.splice(0).reverse()) await endStaying(staying);
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Without `--json`, which only this program needs, and with `…` for the folder that is gone afterwards. */
+function typed(args: readonly string[], folder: string): string {
+  const words = args
+    .filter((word) => word !== "--json")
+    .map((word) => word.replaceAll(folder, "…").replace(`${root}/`, ""));
+  return ["modelkeep", ...words.map((word) => (/[\s?"]/.test(word) ? `'${word}'` : word))].join(" ");
 }
 
 export async function endStaying({ child, ended }: Staying): Promise<void> {

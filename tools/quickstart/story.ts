@@ -1,5 +1,7 @@
 /** What the quickstart prints: numbered steps with their time, and what was shown in each. */
 
+const LINE_CHARACTERS = 110;
+
 export class Story {
   readonly #out: NodeJS.WriteStream;
   readonly #started: number;
@@ -15,6 +17,19 @@ export class Story {
   step(title: string): void {
     this.#stepStarted = performance.now();
     this.#out.write(`\n${++this.#step}. ${title}\n`);
+  }
+
+  /** A command as it was typed; a long one goes on in the next line. */
+  command(line: string): void {
+    let shown = "$";
+    for (const word of line.split(" ")) {
+      if (shown.length + word.length > LINE_CHARACTERS) {
+        this.#out.write(`   ${shown} \\\n`);
+        shown = "     ";
+      }
+      shown += ` ${word}`;
+    }
+    this.#out.write(`   ${shown}\n`);
   }
 
   line(text: string): void {

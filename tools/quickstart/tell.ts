@@ -33,6 +33,7 @@ export async function tell(around: Surroundings, story: Story): Promise<void> {
     engineKey: randomBytes(24).toString("base64url"),
   };
   mkdirSync(around.path("store"));
+  around.onCommand = (line) => story.command(line);
   await startServer(stage);
   const published = await publish(stage);
   await allow(stage, published);
@@ -83,6 +84,7 @@ async function allow({ around, story, signer, engineKey }: Stage, published: Rec
   writeFileSync(policy, withRules(text ?? "", String(published.signer_key_id), String(measurement)));
   await around.run(["policy", "check", policy]);
   await around.run(["policy", "set", policy]);
+  await around.run(["audit", "verify"]);
   story.done(`the program's measurement is ${short(measurement)}`);
 }
 
