@@ -264,8 +264,17 @@ class SegmentReader {
     const sealed = await this.#blob.read(start, end, buffer);
     if (sealed.length !== end - start)
       throw sealingError("SEALED_TAMPERED", { detail: `${path}: segment ${index} is cut` });
-    const plain = this.#floe.openSegment(index, isLast, sealed);
+    const plain = this.#openNamed(index, isLast, sealed);
     this.#buffers.push(buffer);
     return plain;
+  }
+
+  /** FLOE knows no names of files; who reads the error wants one. */
+  #openNamed(index: number, isLast: boolean, sealed: Uint8Array): Uint8Array {
+    try {
+      return this.#floe.openSegment(index, isLast, sealed);
+    } catch (cause) {
+      throw sealingError("SEALED_TAMPERED", { detail: `${this.#file.path}: segment ${index} was changed`, cause });
+    }
   }
 }
