@@ -30,6 +30,8 @@ import { SERVER_LIMITS } from "./limits.ts";
 
 const TABLE = "models";
 const DOCUMENTS = "model-documents";
+/** By package id: the signer that published it first. */
+const PACKAGES = "model-packages";
 
 export interface ModelRegistryPorts {
   readonly store: RecordStore;
@@ -84,13 +86,13 @@ class StoredModels implements ModelRegistry {
     let checked: Checked | undefined;
     try {
       checked = checkPublication(publication);
-      await this.#ports.proveEnvelope(checked.envelope);
       const decision = this.#decide(ref, checked, caller);
       if (!decision.allowed) throw serverError("FORBIDDEN", { detail: `publishModel on ${ref}: ${why(decision)}` });
-      if (await this.get(ref)) throw serverError("MODEL_EXISTS", { detail: ref });
+      await this.#mustBeFree(this.#ports.store, ref, checked);
+      await this.#ports.proveEnvelope(checked.envelope);
       const model = toModel(publication, checked, caller, this.#ports.clock.now());
       await this.#record(ref, "allowed", decision.policies, caller, checked);
-      await this.#keep(ref, model, toDocuments(publication));
+      await this.#keep(ref, model, toDocuments(publication), checked);
       return model;
     } catch (error) {
       const known = error instanceof ModelkeepError;
@@ -138,13 +140,25 @@ class StoredModels implements ModelRegistry {
     });
   }
 
-  /** Both records in one transaction: a model without its envelope cannot be there. */
-  async #keep(ref: string, model: PublishedModel, kept: Documents): Promise<void> {
+  /** All records in one transaction: a model without its envelope cannot be there. */
+  async #keep(ref: string, model: PublishedModel, kept: Documents, checked: Checked): Promise<void> {
     await this.#ports.store.transaction(async (tx) => {
-      if (await tx.get(TABLE, ref)) throw serverError("MODEL_EXISTS", { detail: ref });
+      await this.#mustBeFree(tx, ref, checked);
       await tx.put(TABLE, ref, utf8(JSON.stringify(model)), { ifVersion: 0 });
       await tx.put(DOCUMENTS, ref, utf8(JSON.stringify(kept)));
+      await tx.put(PACKAGES, checked.packageId, utf8(checked.manifest.keyId));
     });
+  }
+
+  /**
+   * Who can read the store can sign its files and its envelope anew without the key: under a name and a signer of his
+   * own, this server would unwrap the package for him.
+   */
+  async #mustBeFree(reader: Pick<RecordStore, "get">, ref: string, { packageId, manifest }: Checked): Promise<void> {
+    if (await reader.get(TABLE, ref)) throw serverError("MODEL_EXISTS", { detail: ref });
+    const first = await reader.get(PACKAGES, packageId);
+    if (first && fromUtf8(first.value) !== manifest.keyId)
+      throw serverError("PUBLICATION_REFUSED", { detail: "the package was published before by another signer" });
   }
 
   async #record(

@@ -7,8 +7,8 @@ import { fromUtf8 } from "../../src/base/index.ts";
 import * as contract from "../../src/contract/index.ts";
 import { systemRandom } from "../../src/host/index.ts";
 import { publishSealed } from "../../src/publisher/index.ts";
-import { rewrapSealed, SEALED_NAMES } from "../../src/sealing/index.ts";
-import { loadEcSigner, type ModelSigner, signStatement } from "../../src/signing/index.ts";
+import { rewrapSealed, SEAL_PREDICATE_TYPE, SEALED_NAMES } from "../../src/sealing/index.ts";
+import { loadEcSigner, type ModelSigner, makeBundle, signStatement } from "../../src/signing/index.ts";
 import { type PublishFixture, preparePublish } from "../publisher/support.ts";
 import { fileUri } from "./support.ts";
 
@@ -109,6 +109,28 @@ test("a signature of somebody else over the same files, or with somebody else's 
   bundle.verificationMaterial.publicKey.hint = stranger.keyId;
   const renamed = { ...body, bundle: JSON.stringify(bundle), public_key: stranger.publicKeyPem };
   await assertRefused(fixture, renamed, "PUBLICATION_REFUSED");
+});
+
+test("a package whose signatures somebody made anew without its key is not released under his name", async (t) => {
+  const { fixture, body } = await honest(t);
+  const thief = newSigner();
+  const payload = (envelope: string) => Buffer.from((JSON.parse(envelope) as { payload: string }).payload, "base64");
+  const sign = (predicateType: string, predicate: object) =>
+    signStatement({ predicateType, predicate, rootDigest: rootOf(body), name: "tiny", signer: thief });
+  const { dsseEnvelope } = JSON.parse(body.bundle) as { dsseEnvelope: object };
+  const seal = JSON.parse(payload(body.statements.seal).toString()) as { predicate: object };
+  const stolen: contract.Publication = {
+    ...body,
+    name: "mine",
+    public_key: thief.publicKeyPem,
+    bundle: fromUtf8(await makeBundle(payload(JSON.stringify(dsseEnvelope)), thief)),
+    statements: {
+      seal: await sign(SEAL_PREDICATE_TYPE, seal.predicate),
+      bom: await sign(contract.BOM_PREDICATE_TYPE, {}),
+      findings: await sign(contract.FINDINGS_PREDICATE_TYPE, clean),
+    },
+  };
+  await assertRefused(fixture, stolen, "PUBLICATION_REFUSED");
 });
 
 test("an envelope of another model, a changed one, and one that this server's key service cannot open are refused", async (t) => {
