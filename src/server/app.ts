@@ -1,6 +1,5 @@
 /** The HTTP application: mounts the routes of the contract, checks what comes in, answers errors as problem+json. */
 import { Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import {
   type Caller,
   type Clock,
@@ -10,7 +9,8 @@ import {
   toModelkeepError,
   toProblem,
 } from "../base/index.ts";
-import { openApiDocument } from "../contract/index.ts";
+import { openApiDocument, type Route } from "../contract/index.ts";
+import { readBodyBounded } from "./body.ts";
 import { serverError } from "./errors.ts";
 import type { Implementation, RouteRequest } from "./handler.ts";
 import type { Metrics } from "./metrics.ts";
@@ -98,14 +98,8 @@ function mountProbes(app: Hono, ports: AppPorts): void {
 function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts): void {
   const { route } = implementation;
   const path = route.path.replace(/\{(\w+)\}/g, ":$1");
-  const limit = bodyLimit({
-    maxSize: route.maxBodyBytes,
-    onError: () =>
-      problemResponse(
-        serverError("BODY_TOO_LARGE", { detail: `the limit of ${route.id} is ${route.maxBodyBytes} bytes` }),
-      ),
-  });
-  app.on(route.method, path, limit, async (c) => {
+  app.on(route.method, path, async (c) => {
+    if (Number(c.req.header("content-length") ?? 0) > route.maxBodyBytes) throw tooLarge(route);
     const url = absoluteUrl(c.req.url, c.req.header("host") ?? "", ports);
     const caller =
       route.auth === "token"
@@ -116,8 +110,7 @@ function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts):
             url,
           })
         : undefined;
-    const raw =
-      route.method === "GET" ? c.req.query() : readBody(new Uint8Array(await c.req.arrayBuffer()), route.maxBodyBytes);
+    const raw = route.method === "GET" ? c.req.query() : await readBody(c.req.raw, route);
     const parsed = route.body.safeParse(raw ?? {});
     if (!parsed.success) throw invalidBody(parsed.error.issues);
     const request: RouteRequest<unknown> = {
@@ -137,8 +130,14 @@ export function absoluteUrl(url: string, host: string, ports: Pick<AppPorts, "or
   return `${requestOrigin(host, ports.scheme, ports.origins())}${parsed.pathname}${parsed.search}`;
 }
 
-function readBody(bytes: Uint8Array, maxBytes: number): unknown {
-  return bytes.length === 0 ? undefined : parseJson(bytes, { maxBytes, what: "body" });
+async function readBody(request: Request, route: Route): Promise<unknown> {
+  const bytes = await readBodyBounded(request, route.maxBodyBytes);
+  if (!bytes) throw tooLarge(route);
+  return bytes.length === 0 ? undefined : parseJson(bytes, { maxBytes: route.maxBodyBytes, what: "body" });
+}
+
+function tooLarge({ id, maxBodyBytes }: Route): ModelkeepError {
+  return serverError("BODY_TOO_LARGE", { detail: `the limit of ${id} is ${maxBodyBytes} bytes` });
 }
 
 function invalidBody(

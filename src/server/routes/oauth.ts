@@ -1,8 +1,8 @@
 /** The OAuth endpoints: the token exchange (RFC 8693) and its metadata (RFC 8414). Errors are those of RFC 6749. */
 import { Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { entityText, ModelkeepError } from "../../base/index.ts";
 import { GRANT_TYPE, TOKEN_LIMITS, TOKEN_PATH, TOKEN_TYPES, type TokenService } from "../../tokens/index.ts";
+import { readBodyBounded } from "../body.ts";
 
 export interface OauthPorts {
   readonly tokens: Pick<TokenService, "exchange">;
@@ -15,11 +15,12 @@ const OAUTH_ERRORS = new Set(["INVALID_GRANT", "INVALID_DPOP_PROOF", "INVALID_RE
 
 export function oauthApp({ tokens, urlOf }: OauthPorts): Hono {
   const app = new Hono();
-  const limit = bodyLimit({ maxSize: TOKEN_LIMITS.formBytes, onError: () => refuse("invalid_request", 413) });
-  app.post(TOKEN_PATH, limit, async (c) => {
+  app.post(TOKEN_PATH, async (c) => {
     const type = c.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
     if (type !== FORM) return refuse("invalid_request", 415);
-    const form = new URLSearchParams(await c.req.text());
+    const bytes = await readBodyBounded(c.req.raw, TOKEN_LIMITS.formBytes);
+    if (!bytes) return refuse("invalid_request", 413);
+    const form = new URLSearchParams(new TextDecoder().decode(bytes));
     try {
       const url = urlOf(c.req.url, c.req.header("host") ?? "");
       const issued = await tokens.exchange({ form, dpop: c.req.header("dpop"), url });
