@@ -42,6 +42,12 @@ function checkMediaType(req: http.IncomingMessage): void {
   }
 }
 
+/**
+ * Readers that ignore case (Go's) take `Model` for the model; OpenRouter tries `models`, LiteLLM `fallbacks`. Policy is
+ * asked about `model` alone.
+ */
+const namesModel = new Set(["model", "models", "fallbacks"]);
+
 /** The `model` member; throws REQUEST_INVALID. Duplicate keys are refused: two readers could take different ones. */
 export function modelOf(body: Uint8Array, limits: Pick<GatewayLimits, "requestBytes">): string {
   let parsed: unknown;
@@ -50,7 +56,10 @@ export function modelOf(body: Uint8Array, limits: Pick<GatewayLimits, "requestBy
   } catch (error) {
     throw gatewayError("REQUEST_INVALID", error instanceof KeepError && error.detail ? { detail: error.detail } : {});
   }
-  const model = typeof parsed === "object" && parsed !== null && "model" in parsed ? parsed.model : undefined;
+  const members = typeof parsed === "object" && parsed !== null ? Object.entries(parsed) : [];
+  const other = members.find(([name]) => name !== "model" && namesModel.has(name.toLowerCase()));
+  if (other) throw gatewayError("REQUEST_INVALID", { detail: `${other[0]} could name another model` });
+  const model = members.find(([name]) => name === "model")?.[1];
   if (typeof model !== "string" || model === "" || model.length > PROVIDER_LIMITS.modelCharacters * 2) {
     throw gatewayError("REQUEST_INVALID", { detail: "model is missing" });
   }

@@ -130,6 +130,17 @@ test("the body goes on byte for byte but for the model's name", async (t) => {
   assert.equal(upstream.seen[0]?.body, body.replace("test/small", "small"));
 });
 
+test("no other member names a model that policy was not asked about", async (t) => {
+  const { port, upstream } = await startAll(t);
+  for (const name of ["Model", "MODEL", "models", "Fallbacks"]) {
+    const got = await ask(port, "small", { body: JSON.stringify({ model: "small", [name]: "secret-model" }) });
+    assert.deepEqual([name, got.status, codeOf(got)], [name, 400, "request_invalid"]);
+  }
+  assert.deepEqual(upstream.seen, []);
+  const inside = { model: "small", metadata: { Model: "x", models: [] } };
+  assert.equal((await ask(port, "small", { body: JSON.stringify(inside) })).status, 200);
+});
+
 test("a rotated key is used by the next request, and none fails", async (t) => {
   const { port, upstream, secrets } = await startAll(t);
   const agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
