@@ -10,4 +10,6 @@ export const SERVER_LIMITS = {
   keepAliveTimeoutMs: 65_000,
   connections: 10_000,
   modelsPerPage: 100,
+  /** Time between two looks for a policy that could not be read, in milliseconds. */
+  policyRetryMs: 1_000,
 } as const;

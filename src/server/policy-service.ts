@@ -16,6 +16,7 @@ import {
 } from "../base/index.ts";
 import { checkPolicy, DEFAULT_POLICY, type Engine, POLICY_LIMITS, PolicyEngine, policyError } from "../policy/index.ts";
 import type { RecordStore } from "../store/index.ts";
+import { SERVER_LIMITS } from "./limits.ts";
 import { policyServiceError } from "./policy-errors.ts";
 
 export interface StoredPolicy {
@@ -74,6 +75,10 @@ class StoredPolicies implements PolicyService {
   #current: StoredPolicy = defaultPolicy();
   #engine: Authorizer = PolicyEngine.load(DEFAULT_POLICY);
   #unsubscribe: (() => void) | undefined;
+  /** Reads of the stored policy are numbered as they begin: of two under way the older answer may come last. */
+  #asked = 0;
+  #used = 0;
+  #retry: NodeJS.Timeout | undefined;
 
   constructor(ports: PolicyServicePorts) {
     this.#ports = ports;
@@ -109,11 +114,13 @@ class StoredPolicies implements PolicyService {
     const next = await this.#recorded(options.by, before, digestOf(text), () => this.#write(text, options.by, before));
     this.#engine = engine;
     this.#current = next;
+    this.#used = ++this.#asked;
     await this.#ports.store.notify(CHANNEL, String(next.version));
     return next;
   }
 
   close(): void {
+    clearTimeout(this.#retry);
     this.#unsubscribe?.();
   }
 
@@ -161,13 +168,23 @@ class StoredPolicies implements PolicyService {
 
   /** Another replica changed the policy. One that cannot be read here refuses everything until it can be. */
   async #reloadOrRefuse(): Promise<void> {
+    const asked = ++this.#asked;
+    clearTimeout(this.#retry);
     try {
       const stored = await this.#read();
-      if (stored.version >= this.#current.version || stored.digest !== this.#current.digest) this.#use(stored);
+      if (this.#isNewest(asked)) this.#use(stored);
     } catch (error) {
+      if (!this.#isNewest(asked)) return;
       this.#ports.log.error("the policy cannot be reloaded: everything is refused", { error });
       this.#engine = refuseAll;
+      this.#retry = setTimeout(() => void this.#reloadOrRefuse(), SERVER_LIMITS.policyRetryMs).unref();
     }
+  }
+
+  #isNewest(asked: number): boolean {
+    if (asked < this.#used) return false;
+    this.#used = asked;
+    return true;
   }
 }
 

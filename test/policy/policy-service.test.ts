@@ -37,6 +37,11 @@ const useModel = {
 
 const code = (wanted: string) => (error: unknown) => error instanceof ModelkeepError && error.code === wanted;
 
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 600 && !holds(); i++) await new Promise((r) => setTimeout(r, 5));
+  assert.ok(holds());
+}
+
 let count = 0;
 async function newStore(): Promise<RecordStore> {
   const rootKey = GuardedBytes.take(systemRandom.bytes(32));
@@ -146,12 +151,58 @@ test("a stored policy that cannot be read refuses everything", async () => {
   assert.equal(service.authorizer().decide(server).allowed, false);
 });
 
-test("the routes ask for managePolicy", async () => {
+test("a policy that could not be read decides again once it can be, told or not", async () => {
+  const store = await newStore();
+  const service = await serviceOn(store);
+  await service.set(MORE, { by: admin });
+  const good = (await store.get("policy", "current"))?.value;
+  assert.ok(good);
+  await store.put("policy", "current", utf8("{}"));
+  await store.notify("policy", "2");
+  await until(() => !service.authorizer().decide(useModel).allowed);
+  await store.put("policy", "current", good);
+  await until(() => service.authorizer().decide(useModel).allowed);
+});
+
+test("of two reads under way the older answer does not bring an older policy back", async () => {
+  const store = await newStore();
+  let late: Promise<void> | undefined;
+  const slow = new Proxy(store, {
+    get(target, name) {
+      if (name !== "get") return Reflect.get(target, name).bind(target);
+      return async (table: string, id: string) => {
+        const [record, wait] = [await target.get(table, id), late];
+        late = undefined;
+        await wait;
+        return record;
+      };
+    },
+  });
+  const replica = await serviceOn(slow);
+  const writer = await serviceOn(store);
+  const gate = Promise.withResolvers<void>();
+  late = gate.promise;
+  await writer.set(MORE, { by: admin });
+  await writer.set(DEFAULT_POLICY, { by: admin });
+  await until(() => replica.current().version === 2);
+  gate.resolve();
+  await new Promise((r) => setTimeout(r, 20));
+  assert.equal(replica.current().version, 2);
+  assert.equal(replica.authorizer().decide(useModel).allowed, false);
+});
+
+test("the routes ask for managePolicy, and a refusal is recorded", async () => {
   const policy = await serviceOn(await newStore());
-  const [get, put] = policyRoutes({ policy });
+  const events: AuditEvent[] = [];
+  const [get, put] = policyRoutes({ policy, recorder: { record: async (event) => void events.push(event) } });
   const request = (body: unknown) => ({ params: {}, body, method: "GET", url: "http://x/", header: () => undefined });
   await assert.rejects(async () => get?.handle(request({}), workload), code("FORBIDDEN"));
   await assert.rejects(async () => put?.handle(request({ text: MORE }), workload), code("FORBIDDEN"));
+  const refused = ["policy.managePolicy", "refused", 'Workload::"demo"'];
+  assert.deepEqual(
+    events.map(({ action, outcome, principal }) => [action, outcome, principal]),
+    [refused, refused],
+  );
   const stored = put?.route.reply.parse(await put.handle(request({ text: MORE, if_version: 0 }), admin));
   assert.deepEqual(get?.route.reply.parse(await get.handle(request({}), admin)), stored);
 });

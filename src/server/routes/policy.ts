@@ -1,19 +1,27 @@
 /** Answers the routes of the policy. */
-import type { Authorizer, Caller } from "../../base/index.ts";
+import type { Caller, Recorder } from "../../base/index.ts";
 import { type CurrentPolicy, getPolicy, setPolicy } from "../../contract/index.ts";
-import { serverError } from "../errors.ts";
 import { authenticated, type Implementation } from "../handler.ts";
 import type { PolicyService, StoredPolicy } from "../policy-service.ts";
+import { requireDecision } from "./require.ts";
 
-export function policyRoutes(services: { readonly policy: PolicyService }): Implementation[] {
-  const { policy } = services;
+const LOCAL = { type: "Server", id: "local" };
+
+export interface PolicyRouteServices {
+  readonly policy: PolicyService;
+  readonly recorder: Recorder;
+}
+
+export function policyRoutes({ policy, recorder }: PolicyRouteServices): Implementation[] {
+  const mayManage = (caller: Caller) =>
+    requireDecision({ authorizer: () => policy.authorizer(), recorder }, caller, "managePolicy", LOCAL);
   return [
     authenticated(getPolicy, async (_request, caller) => {
-      mayManage(policy.authorizer(), caller);
+      await mayManage(caller);
       return toWire(policy.current());
     }),
     authenticated(setPolicy, async ({ body }, caller) => {
-      mayManage(policy.authorizer(), caller);
+      await mayManage(caller);
       const stored = await policy.set(body.text, {
         by: caller,
         ...(body.if_version === undefined ? {} : { ifVersion: body.if_version }),
@@ -22,17 +30,6 @@ export function policyRoutes(services: { readonly policy: PolicyService }): Impl
       return toWire(stored);
     }),
   ];
-}
-
-function mayManage(authorizer: Authorizer, caller: Caller): void {
-  const { allowed } = authorizer.decide({
-    principal: caller.principal,
-    groups: caller.groups,
-    action: "managePolicy",
-    resource: { type: "Server", id: "local" },
-    context: {},
-  });
-  if (!allowed) throw serverError("FORBIDDEN", { detail: "managePolicy" });
 }
 
 function toWire(stored: StoredPolicy): CurrentPolicy {
