@@ -16,6 +16,8 @@ export function providerRoutes(services: ProviderRouteServices): Implementation[
     authenticated(contract.setProvider, async ({ params, body }, caller) => {
       await requireDecision(services, caller, "manageProvider", LOCAL);
       const { kind, base_url: baseUrl, secret, models } = body;
+      // The gateway sends this secret to that address: whoever chooses both could read any secret.
+      await requireDecision(services, caller, "manageSecret", { type: "Secret", id: secret });
       const name = params.name ?? "";
       return toWire(await providers.set({ name, kind, baseUrl, secret, models }, { by: caller.principal }));
     }),
