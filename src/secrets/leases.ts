@@ -1,5 +1,5 @@
 /** The leases that this process holds: the only places where a key is in the clear. */
-import type { Clock } from "../base/index.ts";
+import { type Clock, type EntityRef, entityText } from "../base/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
 import { secretError } from "./errors.ts";
 import { SECRET_LIMITS } from "./limits.ts";
@@ -15,6 +15,7 @@ interface Held {
 export class HeldLeases {
   readonly #clock: Clock;
   readonly #held = new Map<string, Held>();
+  readonly #perHolder = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -25,12 +26,25 @@ export class HeldLeases {
   }
 
   add(info: LeaseInfo, key: GuardedBytes): void {
-    if (this.#held.size >= SECRET_LIMITS.openLeases) {
-      key.wipe();
-      throw secretError("LEASE_LIMIT", { detail: `${SECRET_LIMITS.openLeases} in this process` });
-    }
+    this.mustHaveRoom(info.holder);
     const endsAt = this.#clock.monotonic() + (info.expiresAt - info.issuedAt);
     this.#held.set(info.id, { info, key, endsAt });
+    this.#count(info.holder, 1);
+  }
+
+  /** Throws LEASE_LIMIT. */
+  mustHaveRoom(holder: EntityRef): void {
+    const { openLeases, openLeasesPerHolder } = SECRET_LIMITS;
+    if (this.#held.size >= openLeases) throw secretError("LEASE_LIMIT", { detail: `${openLeases} in this process` });
+    if ((this.#perHolder.get(entityText(holder)) ?? 0) >= openLeasesPerHolder)
+      throw secretError("LEASE_LIMIT", { detail: `${openLeasesPerHolder} of one holder` });
+  }
+
+  #count(holder: EntityRef, change: 1 | -1): void {
+    const name = entityText(holder);
+    const count = (this.#perHolder.get(name) ?? 0) + change;
+    if (count > 0) this.#perHolder.set(name, count);
+    else this.#perHolder.delete(name);
   }
 
   get(id: string): LeaseInfo | undefined {
@@ -46,6 +60,7 @@ export class HeldLeases {
     const held = this.#held.get(id);
     if (!held) return false;
     held.key.wipe();
+    this.#count(held.info.holder, -1);
     return this.#held.delete(id);
   }
 

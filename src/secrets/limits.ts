@@ -14,8 +14,14 @@ export const SECRET_LIMITS = {
   defaultLeaseSeconds: 900,
   /** Leases that may be open in this process. */
   openLeases: 10_000,
+  /** Of these, leases of one holder: nobody takes the room of all, the gateway's least. */
+  openLeasesPerHolder: 1_000,
   /** Time between two looks for ended leases, in milliseconds. */
   sweepMilliseconds: 1000,
+  /** Time between two looks for leases of processes that are gone, in milliseconds. */
+  storeSweepMilliseconds: 60_000,
+  /** How long after its end a lease is left to the process that holds it, in milliseconds. */
+  abandonedMilliseconds: 60_000,
   /** Secrets, or leases, in one listing. */
   listed: 10_000,
   /** Records that are asked of the store at once. */

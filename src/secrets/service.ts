@@ -57,6 +57,7 @@ class StoredSecrets implements SecretService {
   readonly #listeners = new Set<(name: string) => void>();
   #unsubscribe: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #nextStoreSweepAt = 0;
   #closed = false;
 
   constructor(options: SecretServiceOptions) {
@@ -139,15 +140,19 @@ class StoredSecrets implements SecretService {
   }
 
   async #save(action: string, by: EntityRef, next: SecretRecord, before: StoredRecord | undefined): Promise<void> {
+    const event = { action, by, resource: secretRef(next.name), data: { version: next.current } };
+    const ifVersion = before?.version ?? 0;
+    let mayBeThere = false;
     try {
-      await this.#record({ action, by, resource: secretRef(next.name), data: { version: next.current } });
-      await this.#options.store.put(TABLES.secrets, next.name, encodeRecord(next), { ifVersion: before?.version ?? 0 });
+      await this.#recorded(event, () => {
+        mayBeThere = true;
+        return this.#options.store.put(TABLES.secrets, next.name, encodeRecord(next), { ifVersion });
+      });
     } catch (error) {
-      await this.#driver.delete(currentVersion(next).reference);
-      if (error instanceof ModelkeepError && error.code === "VERSION_CONFLICT") {
-        throw secretError("SECRET_CHANGED", { detail: next.name, cause: error });
-      }
-      throw error;
+      const lost = error instanceof ModelkeepError && error.code === "VERSION_CONFLICT";
+      // A database that went away may have kept the record all the same: its value must be there then.
+      if (lost || !mayBeThere) await this.#driver.delete(currentVersion(next).reference);
+      throw lost ? secretError("SECRET_CHANGED", { detail: next.name, cause: error }) : error;
     }
   }
 
@@ -164,8 +169,8 @@ class StoredSecrets implements SecretService {
   async delete(name: string, options: { readonly by: EntityRef }): Promise<void> {
     const { store } = this.#options;
     const record = decodeSecret((await this.#need(name)).value);
-    await this.#record({ action: "secret.delete", by: options.by, resource: secretRef(name) });
-    await store.delete(TABLES.secrets, name);
+    const event = { action: "secret.delete", by: options.by, resource: secretRef(name) };
+    await this.#recorded(event, () => store.delete(TABLES.secrets, name));
     for (const version of record.versions) await this.#driver.delete(version.reference);
     for (const lease of await this.listLeases()) if (lease.secretName === name) await this.#end(lease.id);
     this.#held.dropSecret(name);
@@ -177,18 +182,29 @@ class StoredSecrets implements SecretService {
     const ttlSeconds = checkTtl(options.ttlSeconds ?? SECRET_LIMITS.defaultLeaseSeconds);
     const secret = decodeSecret((await this.#need(name)).value);
     const info = this.#newLease(secret, options.holder, ttlSeconds);
+    this.#held.mustHaveRoom(info.holder);
     const key = await this.#driver.read(currentVersion(secret).reference);
     try {
       const data = { lease: info.id, version: info.version, ttlSeconds };
-      await this.#record({ action: "secret.lease", by: info.holder, resource: secretRef(name), data });
-      await this.#options.store.put(TABLES.leases, info.id, encodeRecord(info), { ifVersion: 0 });
-      this.#mustBeOpen();
-      this.#held.add(info, key);
+      const event = { action: "secret.lease", by: info.holder, resource: secretRef(name), data };
+      await this.#recorded(event, () => this.#open(info, key));
     } catch (error) {
       key.wipe();
       throw error;
     }
     return { ...info, key, checkIn: () => this.#checkInOwn(info) };
+  }
+
+  async #open(info: LeaseRecord, key: GuardedBytes): Promise<void> {
+    const { store } = this.#options;
+    await store.put(TABLES.leases, info.id, encodeRecord(info), { ifVersion: 0 });
+    try {
+      this.#mustBeOpen();
+      this.#held.add(info, key);
+    } catch (error) {
+      await store.delete(TABLES.leases, info.id);
+      throw error;
+    }
   }
 
   #newLease(secret: SecretRecord, holder: EntityRef, ttlSeconds: number): LeaseRecord {
@@ -206,12 +222,7 @@ class StoredSecrets implements SecretService {
   async #checkInOwn(info: LeaseInfo): Promise<void> {
     if (!this.#held.drop(info.id)) return;
     await this.#end(info.id);
-    await this.#record({
-      action: "secret.checkin",
-      by: info.holder,
-      resource: secretRef(info.secretName),
-      data: { lease: info.id },
-    });
+    await this.#recordEnd(info);
   }
 
   async checkIn(leaseId: string, holder: EntityRef): Promise<void> {
@@ -219,12 +230,7 @@ class StoredSecrets implements SecretService {
     if (entityText(info.holder) !== entityText(holder)) throw secretError("LEASE_NOT_FOUND");
     this.#held.drop(leaseId);
     await this.#end(leaseId);
-    await this.#record({
-      action: "secret.checkin",
-      by: holder,
-      resource: secretRef(info.secretName),
-      data: { lease: leaseId },
-    });
+    await this.#recordEnd(info);
   }
 
   async listLeases(): Promise<readonly LeaseInfo[]> {
@@ -249,10 +255,10 @@ class StoredSecrets implements SecretService {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
-    const open = this.#held.ids();
+    const open = this.#held.ids().flatMap((id) => this.#held.get(id) ?? []);
     this.#held.dropAll();
     this.#unsubscribe?.();
-    for (const id of open) await this.#options.store.delete(TABLES.leases, id).catch(() => undefined);
+    await Promise.all(open.map((info) => this.#endUnasked(info, "closed")));
   }
 
   async #end(leaseId: string): Promise<void> {
@@ -279,14 +285,25 @@ class StoredSecrets implements SecretService {
 
   /** Ends what is over its time; a lease that could not be deleted from the store ends there by its own time. */
   async #sweep(): Promise<void> {
-    for (const info of this.#held.dropEnded()) {
-      try {
-        await this.#options.store.delete(TABLES.leases, info.id);
-        const data = { lease: info.id, ended: "expired" };
-        await this.#record({ action: "secret.checkin", by: info.holder, resource: secretRef(info.secretName), data });
-      } catch {
-        this.#options.log.warn("an ended lease could not be written down", { lease: info.id });
-      }
+    for (const info of this.#held.dropEnded()) await this.#endUnasked(info, "expired");
+    const { clock, log } = this.#options;
+    if (clock.monotonic() < this.#nextStoreSweepAt) return;
+    this.#nextStoreSweepAt = clock.monotonic() + SECRET_LIMITS.storeSweepMilliseconds;
+    await this.#sweepAbandoned().catch((error: unknown) => log.warn("old leases could not be read", { error }));
+  }
+
+  /** A process that was killed leaves its leases in the store. */
+  async #sweepAbandoned(): Promise<void> {
+    const before = this.#options.clock.now() - SECRET_LIMITS.abandonedMilliseconds;
+    const leases = (await this.#all(TABLES.leases)).map((record) => decodeLease(record.value));
+    for (const info of leases) if (info.expiresAt <= before) await this.#endUnasked(info, "expired");
+  }
+
+  async #endUnasked(info: LeaseInfo, ended: "expired" | "closed"): Promise<void> {
+    try {
+      if (await this.#options.store.delete(TABLES.leases, info.id)) await this.#recordEnd(info, ended);
+    } catch {
+      this.#options.log.warn("an ended lease could not be written down", { lease: info.id });
     }
   }
 
@@ -322,20 +339,41 @@ class StoredSecrets implements SecretService {
     if (this.#closed) throw secretError("SECRETS_CLOSED");
   }
 
-  async #record(event: {
-    action: string;
-    by: EntityRef;
-    resource: EntityRef;
-    data?: AuditEvent["data"];
-  }): Promise<void> {
+  /** Recorded before it happens, and once more when it then failed. */
+  async #recorded<T>(event: Happening, work: () => Promise<T>): Promise<T> {
+    await this.#record(event);
+    try {
+      return await work();
+    } catch (error) {
+      const reason = error instanceof ModelkeepError ? error.code : "INTERNAL";
+      await this.#record(event, { outcome: "failed", reason: [reason] }).catch(() =>
+        this.#options.log.warn("what failed was recorded as allowed, and its failure was not", { reason }),
+      );
+      throw error;
+    }
+  }
+
+  async #recordEnd({ id, holder, secretName }: LeaseInfo, ended?: "expired" | "closed"): Promise<void> {
+    const data = { lease: id, ...(ended === undefined ? {} : { ended }) };
+    await this.#record({ action: "secret.checkin", by: holder, resource: secretRef(secretName), data });
+  }
+
+  async #record(event: Happening, how: Pick<AuditEvent, "outcome" | "reason"> = { outcome: "allowed" }): Promise<void> {
     await this.#options.recorder.record({
       action: event.action,
-      outcome: "allowed",
       principal: entityText(event.by),
       resource: entityText(event.resource),
+      ...how,
       ...(event.data ? { data: event.data } : {}),
     });
   }
+}
+
+interface Happening {
+  readonly action: string;
+  readonly by: EntityRef;
+  readonly resource: EntityRef;
+  readonly data?: NonNullable<AuditEvent["data"]>;
 }
 
 function secretRef(name: string): EntityRef {

@@ -138,3 +138,69 @@ test("two writers at once: one wins, no value is mixed up or left behind", async
   assert.equal(lost[0]?.reason.code, "SECRET_CHANGED");
   assert.equal(shared.tables.get("secret-values")?.size, 2);
 });
+
+test("one holder cannot take the room of all, and a lease that was refused leaves nothing", async (t) => {
+  const { secrets, recorder, shared } = await setUp();
+  t.after(() => secrets.close());
+  await secrets.put("k", utf8("value"), { by });
+  const room = SECRET_LIMITS.openLeasesPerHolder;
+  const greedy = Array.from({ length: room + 20 }, () => secrets.lease("k", { holder }));
+  const refused = (await Promise.allSettled(greedy)).filter((result) => result.status === "rejected");
+  assert.deepEqual([refused.length, refused[0]?.reason.code], [20, "LEASE_LIMIT"]);
+  await assert.rejects(secrets.lease("k", { holder }), { code: "LEASE_LIMIT" });
+  assert.equal(shared.tables.get("leases")?.size, room);
+  const outcomes = recorder.events.filter((event) => event.action === "secret.lease").map((event) => event.outcome);
+  const count = (outcome: string) => outcomes.filter((one) => one === outcome).length;
+  assert.equal(count("allowed") - count("failed"), room);
+  const other = await secrets.lease("k", { holder: { type: "Server", id: "gateway" } });
+  await other.checkIn();
+  const [first] = await secrets.listLeases();
+  await secrets.revokeLease(first?.id ?? "", { by });
+  await secrets.lease("k", { holder });
+});
+
+test("leases of a process that was killed do not stay for ever, and the end of every lease is recorded", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const shared = new MemoryShared();
+  const killed = await setUp(shared);
+  await killed.secrets.put("k", utf8("value"), { by });
+  const { id } = await killed.secrets.lease("k", { holder, ttlSeconds: 60 });
+  t.mock.timers.reset();
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const next = await setUp(shared);
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  next.clock.at += 60_000 + SECRET_LIMITS.abandonedMilliseconds - 1;
+  t.mock.timers.tick(SECRET_LIMITS.sweepMilliseconds);
+  await settled();
+  assert.equal(shared.tables.get("leases")?.size, 1);
+  next.clock.at += SECRET_LIMITS.storeSweepMilliseconds;
+  t.mock.timers.tick(SECRET_LIMITS.sweepMilliseconds);
+  await settled();
+  assert.equal(shared.tables.get("leases")?.size, 0);
+  assert.deepEqual(next.recorder.events.at(-1)?.data, { lease: id, ended: "expired" });
+  const open = await next.secrets.lease("k", { holder });
+  await next.secrets.close();
+  assert.deepEqual(next.recorder.events.at(-1)?.data, { lease: open.id, ended: "closed" });
+});
+
+test("what failed is not left in the log as allowed, and a record that may be there keeps its value", async (t) => {
+  const { secrets, recorder, store, shared } = await setUp();
+  t.after(() => secrets.close());
+  await secrets.put("k", utf8("first"), { by });
+  const put = store.put.bind(store);
+  store.put = async (table, id, value, condition) => {
+    const version = await put(table, id, value, condition);
+    if (table === "secrets") throw new Error("the connection broke after the commit");
+    return version;
+  };
+  await assert.rejects(secrets.rotate("k", utf8("second"), { by }), /after the commit/);
+  store.put = put;
+  const { action, outcome, reason } = recorder.events.at(-1) ?? {};
+  assert.deepEqual([action, outcome, reason], ["secret.rotate", "failed", ["INTERNAL"]]);
+  const lease = await secrets.lease("k", { holder });
+  assert.equal(lease.key.use(text), "second");
+  const lost = await Promise.allSettled(["a", "b"].map((v) => secrets.rotate("k", utf8(v), { by })));
+  assert.equal(lost.filter(({ status }) => status === "rejected").length, 1);
+  assert.deepEqual(recorder.events.filter((event) => event.outcome === "failed").at(-1)?.reason, ["VERSION_CONFLICT"]);
+  assert.equal(shared.tables.get("secret-values")?.size, SECRET_LIMITS.keptVersions);
+});
