@@ -57,6 +57,8 @@ export function clientHeaders(res: http.IncomingMessage): http.OutgoingHttpHeade
 
 function withoutHeaders(headers: http.IncomingHttpHeaders, drop: (name: string) => boolean): http.OutgoingHttpHeaders {
   const named = new Set((headers.connection ?? "").toLowerCase().split(/\s*,\s*/));
+  // Without it the body of a GET would go on unframed: the server would read it as the next request.
+  named.delete("content-length");
   return Object.fromEntries(
     Object.entries(headers).filter(([name]) => !HOP_BY_HOP.has(name) && !named.has(name) && !drop(name)),
   );

@@ -184,6 +184,20 @@ test("a body whose length and framing contradict each other goes nowhere", async
   );
 });
 
+test("a Connection header cannot take the length away and make a second request of the body", async (t) => {
+  const { agent, port, seen } = await start(t);
+  const head = `HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${agent.localKey}\r\n`;
+  const inner = "GET /api/v1/secrets HTTP/1.1\r\nHost: x\r\n\r\n";
+  for (const method of ["GET", "DELETE", "POST"]) {
+    const named = `${head}Connection: close, Content-Length\r\nContent-Length: ${inner.length}\r\n\r\n${inner}`;
+    await raw(port, `${method} /v1/x ${named}`);
+  }
+  assert.deepEqual(
+    seen.map((one) => [one.method, one.url, one.body]),
+    ["GET", "DELETE", "POST"].map((method) => [method, "/v1/x", inner]),
+  );
+});
+
 test("frames of a stream pass one by one, each when it comes", async (t) => {
   const { agent } = await start(t, (_req, res) => {
     res.writeHead(200, { "content-type": "text/event-stream" });
