@@ -1,4 +1,11 @@
 /** Floor 2: formats that are signed, and nothing of what they mean. */
+export * from "./der.ts";
+export * from "./der-read.ts";
 export * from "./dsse.ts";
 export { jcs } from "./jcs.ts";
+export { OID } from "./oid.ts";
 export * from "./pem.ts";
+export { type Certificate, type CertificateOptions, parseCertificate } from "./x509.ts";
+export { type SignatureAlgorithm, type SignatureHash, type SignedDer, verifySignedBy } from "./x509-algorithm.ts";
+export type { AlternativeName, Extension, Extensions, KeyUsage } from "./x509-extensions.ts";
+export { nameToText, type X509Name } from "./x509-name.ts";
