@@ -12,7 +12,12 @@ export const artifactError = defineErrors("artifact", {
   },
   MODEL_PATH_INVALID: { status: 400, exit: EXIT.failed, title: "A file name of the model is not portable" },
   MODEL_CHANGED: { status: 409, exit: EXIT.verificationFailed, title: "A file changed while it was read" },
-  BLOB_NOT_FOUND: { status: 404, exit: EXIT.failed, title: "There is no such blob in the store" },
+  BLOB_NOT_FOUND: {
+    status: 404,
+    exit: EXIT.failed,
+    title: "There is no such blob in the store",
+    hint: "is it a sealed model, and is --prefix right? modelkeep inspect SEALED --prefix PREFIX",
+  },
   BLOB_NAME_INVALID: { status: 400, exit: EXIT.failed, title: "That is not the name of a blob" },
   STORE_URI_UNKNOWN: {
     status: 400,

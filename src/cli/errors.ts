@@ -3,6 +3,7 @@ import { defineErrors, EXIT } from "../base/index.ts";
 
 export const cliError = defineErrors("cli", {
   USAGE: { status: 400, exit: EXIT.usage, title: "The command was not understood", hint: "modelkeep help" },
+  NOT_CONFIRMED: { status: 400, exit: EXIT.usage, title: "Nothing was done without --yes" },
   NOT_LOGGED_IN: { status: 401, exit: EXIT.denied, title: "Not logged in", hint: "modelkeep login --server URL" },
   CODE_INVALID: {
     status: 400,
@@ -18,6 +19,11 @@ export const cliError = defineErrors("cli", {
     title: "The credentials cannot be read",
     hint: "modelkeep login",
   },
-  INTERRUPTED: { status: 499, exit: EXIT.interrupted, title: "Interrupted" },
+  INTERRUPTED: {
+    status: 499,
+    exit: EXIT.interrupted,
+    title: "Interrupted",
+    hint: "type the command again: what can go on does, what cannot was removed",
+  },
   DOCTOR_FOUND_PROBLEMS: { status: 500, exit: EXIT.failed, title: "Some checks failed" },
 });

@@ -16,9 +16,8 @@ export function parseCommandLine(words: readonly string[], commands: readonly Co
   if (words.length > MAX_WORDS || words.some((word) => word.length > MAX_WORD_CHARACTERS)) {
     throw cliError("USAGE", { detail: "the command line is too long" });
   }
-  const dashes = words.indexOf("--");
-  const own = dashes === -1 ? words : words.slice(0, dashes);
-  const rest = dashes === -1 ? [] : words.slice(dashes + 1);
+  const own = ownWords(words);
+  const rest = words.slice(own.length + 1);
   const json = own.includes("--json");
   const bare = own.filter((word) => word !== "--json");
   if (bare.length === 0 || bare[0] === "--help" || bare[0] === "-h") return { kind: "help", json };
@@ -29,6 +28,12 @@ export function parseCommandLine(words: readonly string[], commands: readonly Co
   const after = bare.slice(command.name.split(" ").length);
   if (after.includes("--help") || after.includes("-h")) return { kind: "help", command, json };
   return { kind: "run", command, input: readInput(command, after, rest), json };
+}
+
+/** Those before `--`: what comes behind belongs to the program that is started. */
+export function ownWords(words: readonly string[]): readonly string[] {
+  const dashes = words.indexOf("--");
+  return dashes === -1 ? words : words.slice(0, dashes);
 }
 
 function parseHelp(words: readonly string[], commands: readonly Command[], json: boolean): Parsed {

@@ -1,19 +1,11 @@
 /** Runs one command line against given streams: what main does, without the process. */
-import {
-  baseError,
-  type Clock,
-  EXIT,
-  type Log,
-  type ModelkeepError,
-  type Random,
-  toModelkeepError,
-  toProblem,
-} from "../base/index.ts";
+import { type Clock, EXIT, type Log, ModelkeepError, type Random, toModelkeepError, toProblem } from "../base/index.ts";
 import type { ApiClient } from "../contract/index.ts";
 import type { Command, CommandContext } from "./command.ts";
+import { cliError } from "./errors.ts";
 import { helpOfAll, helpOfCommand, helpOfGroup } from "./help.ts";
-import { type Parsed, parseCommandLine } from "./parse.ts";
-import { createProgress, printable, readStream, type Stream } from "./terminal.ts";
+import { ownWords, type Parsed, parseCommandLine } from "./parse.ts";
+import { createProgress, printable, printableLine, readStream, type Stream } from "./terminal.ts";
 
 export interface Surroundings {
   readonly commands: readonly Command[];
@@ -32,29 +24,37 @@ export interface Surroundings {
 
 /** Resolves to the exit code; never throws. */
 export async function runCommandLine(words: readonly string[], around: Surroundings): Promise<number> {
-  let json = words.includes("--json");
+  let json = ownWords(words).includes("--json");
+  let command: Command | undefined;
   try {
     const parsed = parseCommandLine(words, around.commands);
     json = parsed.json;
-    return parsed.kind === "run" ? await runCommand(parsed, around) : printHelp(parsed, around);
+    if (parsed.kind !== "run") return printHelp(parsed, around);
+    command = parsed.command;
+    return await runCommand(parsed, around);
   } catch (error) {
-    return reportError(error, json, around);
+    return reportError(error, json, around, command);
   }
 }
 
 function printHelp(parsed: Exclude<Parsed, { kind: "run" }>, around: Surroundings): number {
-  const { commands, version } = around;
+  const { version } = around;
   if (parsed.kind === "version") {
     around.stdout.write(parsed.json ? `${JSON.stringify({ version })}\n` : `${version}\n`);
     return EXIT.done;
   }
-  const inGroup = commands.filter(
-    (command) => parsed.group !== undefined && command.name.startsWith(`${parsed.group} `),
-  );
-  if (parsed.command) around.stdout.write(helpOfCommand(parsed.command));
-  else if (parsed.group) around.stdout.write(helpOfGroup(inGroup, parsed.group));
-  else around.stdout.write(helpOfAll(commands, version));
+  const text = helpText(parsed, around);
+  around.stdout.write(parsed.json ? `${JSON.stringify({ help: text })}\n` : text);
   return EXIT.done;
+}
+
+function helpText({ command, group }: Extract<Parsed, { kind: "help" }>, { commands, version }: Surroundings): string {
+  if (command) return helpOfCommand(command);
+  if (group === undefined) return helpOfAll(commands, version);
+  return helpOfGroup(
+    commands.filter(({ name }) => name.startsWith(`${group} `)),
+    group,
+  );
 }
 
 async function runCommand(parsed: Extract<Parsed, { kind: "run" }>, around: Surroundings): Promise<number> {
@@ -92,19 +92,26 @@ function withNewline(text: string): string {
   return text === "" || text.endsWith("\n") ? text : `${text}\n`;
 }
 
-function reportError(error: unknown, json: boolean, around: Surroundings): number {
-  const known = around.signal.aborted && !isModelkeepError(error) ? interrupted() : toModelkeepError(error);
-  if (json) around.stdout.write(`${JSON.stringify(toProblem(known))}\n`);
-  around.stderr.write(`error: ${printable(known.message)}\n`);
-  if (known.hint) around.stderr.write(`hint: ${printable(known.hint)}\n`);
+function reportError(error: unknown, json: boolean, around: Surroundings, command: Command | undefined): number {
+  const known = around.signal.aborted && isByInterrupt(error) ? cliError("INTERRUPTED") : toModelkeepError(error);
+  const hint = hintFor(known, command);
+  if (json) around.stdout.write(`${JSON.stringify({ ...toProblem(known), hint })}\n`);
+  around.stderr.write(`error: ${printableLine(known.message)}\n`);
+  around.stderr.write(`hint: ${printableLine(hint)}\n`);
   if (known.code === "INTERNAL") around.log.debug("internal error", { error: known.cause });
   return around.signal.aborted ? EXIT.interrupted : known.exit;
 }
 
-function isModelkeepError(error: unknown): error is ModelkeepError {
-  return error instanceof Error && error.name === "ModelkeepError";
+/** The error's own, or the next thing to type where the error knows none. */
+function hintFor({ code, exit, hint }: ModelkeepError, command: Command | undefined): string {
+  const help = command === undefined ? "modelkeep help" : `modelkeep ${command.name} --help`;
+  if (hint !== undefined && !(code === "USAGE" && hint === "modelkeep help")) return hint;
+  if (code === "INTERNAL") return "type it again with MODELKEEP_DEBUG=1 before it, and look at the server's log";
+  if (exit === EXIT.unreachable) return "modelkeep doctor";
+  return exit === EXIT.denied ? "modelkeep whoami" : help;
 }
 
-function interrupted(): ModelkeepError {
-  return baseError("INTERNAL", { detail: "interrupted" });
+/** What was under way when the interrupt came ends as anything, or as a server that does not answer. */
+function isByInterrupt(error: unknown): boolean {
+  return !(error instanceof ModelkeepError) || error.exit === EXIT.unreachable;
 }

@@ -67,6 +67,11 @@ export function printable(text: string): string {
   );
 }
 
+/** The same for what must stay one line: a name cannot write a line of its own. */
+export function printableLine(text: string): string {
+  return printable(text.replaceAll("\n", "\\n"));
+}
+
 /** The whole of standard input, bounded. */
 export async function readStream(stream: AsyncIterable<Uint8Array | string>, maxBytes: number): Promise<Uint8Array> {
   const chunks: Buffer[] = [];

@@ -7,6 +7,7 @@ import {
   EXIT,
   type Fetch,
   LIMITS,
+  listErrorCodes,
   ModelkeepError,
   parseJson,
 } from "../base/index.ts";
@@ -112,7 +113,7 @@ async function readBounded(response: Response): Promise<Uint8Array> {
   return concatBytes(...chunks);
 }
 
-/** Rebuilds the server's error; the exit code follows from the status, since the table is not on the wire. */
+/** Rebuilds the server's error; the exit code is that of the code's table, or follows from the status when it is unknown. */
 function problemToError(status: number, bytes: Uint8Array): ModelkeepError {
   let parsed: z.output<typeof problem> | undefined;
   try {
@@ -122,7 +123,7 @@ function problemToError(status: number, bytes: Uint8Array): ModelkeepError {
   }
   const spec: ErrorSpec = {
     status,
-    exit: exitOfStatus(status, parsed?.code),
+    exit: listErrorCodes().get(parsed?.code ?? "")?.exit ?? exitOfStatus(status),
     title: parsed?.title ?? `The server answered ${status}`,
   };
   return new ModelkeepError(parsed?.code ?? "SERVER_ERROR", spec, {
@@ -131,8 +132,7 @@ function problemToError(status: number, bytes: Uint8Array): ModelkeepError {
   });
 }
 
-function exitOfStatus(status: number, code: string | undefined): number {
-  if (code === "KEY_NOT_GRANTED" || code === "LEASE_NOT_GRANTED") return EXIT.notGranted;
+function exitOfStatus(status: number): number {
   if (status === 401 || status === 403) return EXIT.denied;
   if (status === 400 || status === 422) return EXIT.usage;
   if (status === 502 || status === 503 || status === 504) return EXIT.unreachable;

@@ -46,7 +46,7 @@ export async function sealModel(options: SealOptions): Promise<SealedPackage> {
   const { store, prefix, manifest } = options;
   checkSealable(options);
   if (await store.stat(layout.blobName(prefix, layout.NAMES.seal)))
-    throw sealingError("SEALED_EXISTS", { detail: `${store.uri} ${prefix}` });
+    throw sealingError("SEALED_EXISTS", { detail: `${store.uri} ${prefix}`.trimEnd() });
   await store.discardUnfinished(layout.blobName(prefix, "files/"));
   const { packageKey, envelope } = await startOrResume(options);
   try {

@@ -55,7 +55,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const services = await openServices(ports, ends);
     findSecrets = (line) => services.secrets.findHeld(line);
     const listening = await openDoors(options, ports, services, wrappers, ends);
-    await announceBootstrap(options, services.tokens);
+    await announceBootstrap(options, services.tokens, listening.url);
     log.info("listening", { url: listening.url, version: options.version });
     return { url: listening.url, close: closeAll };
   } catch (error) {
@@ -136,12 +136,18 @@ async function openDoors(
   return opened;
 }
 
-async function announceBootstrap({ bootstrapCodeFile, talk }: ServerOptions, tokens: TokenService): Promise<void> {
+async function announceBootstrap(
+  { bootstrapCodeFile, talk }: ServerOptions,
+  tokens: TokenService,
+  url: string,
+): Promise<void> {
   const bootstrap = await tokens.bootstrap();
   if (!bootstrap) return;
   if (bootstrapCodeFile !== undefined) {
     await writeNewFile(bootstrapCodeFile, `${bootstrap.code}\n`, { mode: 0o600 });
     return;
   }
-  talk(`There is no administrator yet. One-time code: ${bootstrap.code}\nType it into: modelkeep login`);
+  talk(
+    `There is no administrator yet. One-time code: ${bootstrap.code}\nType it into: modelkeep login --server ${url}`,
+  );
 }

@@ -6,7 +6,7 @@ export const signingError = defineErrors("signing", {
     status: 400,
     exit: EXIT.failed,
     title: "The key cannot sign models",
-    hint: "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+    hint: "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signer.pem",
   },
   SIGNING_KEY_ENCRYPTED: {
     status: 400,

@@ -4,8 +4,10 @@ import { EXIT, wipe } from "../../base/index.ts";
 import { type ApiClient, checkInLease, checkoutSecret } from "../../contract/index.ts";
 import { files, spawnProcess, tempDirectory } from "../../host/index.ts";
 import { createReceiver } from "../../secrets/index.ts";
-import type { Command, CommandContext } from "../command.ts";
+import type { Command, CommandContext, CommandInput } from "../command.ts";
 import { cliError } from "../errors.ts";
+
+const HINT = "modelkeep checkout db-password -- ./migrate.sh";
 
 interface CheckedOut {
   readonly leaseId: string;
@@ -46,7 +48,7 @@ async function removeSecret(folder: string, path: string, length: number): Promi
 
 function runProgram(context: CommandContext, words: readonly string[], path: string): Promise<number> {
   const [program, ...args] = words;
-  if (program === undefined) throw cliError("USAGE", { hint: "modelkeep checkout NAME -- CMD" });
+  if (program === undefined) throw cliError("USAGE", { detail: "the program is missing", hint: HINT });
   const child = spawnProcess(program, args, {
     stdio: "inherit",
     cwd: context.cwd,
@@ -55,7 +57,7 @@ function runProgram(context: CommandContext, words: readonly string[], path: str
   const stop = (): void => void child.kill("SIGTERM");
   context.signal.addEventListener("abort", stop, { once: true });
   return new Promise<number>((resolve, reject) => {
-    child.on("error", () => reject(cliError("USAGE", { detail: `${program} cannot be started` })));
+    child.on("error", () => reject(cliError("USAGE", { detail: `${program} cannot be started`, hint: HINT })));
     child.on("exit", (code) => resolve(context.signal.aborted ? EXIT.interrupted : (code ?? EXIT.failed)));
   }).finally(() => context.signal.removeEventListener("abort", stop));
 }
@@ -72,17 +74,17 @@ export const checkout: Command = {
   async run(context, input) {
     const name = input.args[0];
     if (name === undefined || input.rest.length === 0)
-      throw cliError("USAGE", { hint: "modelkeep checkout NAME -- CMD" });
-    const ttl = input.text("--ttl");
+      throw cliError("USAGE", { detail: "the program is missing", hint: HINT });
+    const ttlSeconds = readTtl(input);
     const api = await context.client();
-    const out = await checkOut(api, name, ttl === undefined ? undefined : Number(ttl));
+    const out = await checkOut(api, name, ttlSeconds);
     const folder = await makeFolder(context);
     const path = join(folder, "secret");
     const length = out.value.length;
     try {
       await files.writeFile(path, out.value, { mode: 0o600, flag: "wx" }).finally(() => wipe(out.value));
       const exit = await runProgram(context, input.rest, path);
-      return { data: { secret: name, lease: out.leaseId, exit }, text: "", exit };
+      return { data: undefined, exit };
     } finally {
       await removeSecret(folder, path, length);
       await api.call(checkInLease, { params: { id: out.leaseId } }).catch(() => {
@@ -91,3 +93,10 @@ export const checkout: Command = {
     }
   },
 };
+
+function readTtl(input: CommandInput): number | undefined {
+  const text = input.text("--ttl");
+  if (text !== undefined && !/^[1-9][0-9]{0,8}$/.test(text))
+    throw cliError("USAGE", { detail: `--ttl ${text.slice(0, 20)} is not a number of seconds` });
+  return text === undefined ? undefined : Number(text);
+}

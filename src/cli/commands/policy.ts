@@ -115,12 +115,20 @@ function toRequest(input: CommandInput): PolicyRequest {
   if (typeof context !== "object" || context === null || Array.isArray(context))
     throw cliError("USAGE", { detail: "--context is not a JSON object" });
   return {
-    principal: parseEntity(input.need("--principal")),
+    principal: entityOf(input, "--principal"),
     groups: input.all("--group"),
     action: input.need("--action"),
-    resource: parseEntity(input.need("--resource")),
+    resource: entityOf(input, "--resource"),
     context: context as Record<string, unknown>,
   };
+}
+
+function entityOf(input: CommandInput, flag: string) {
+  try {
+    return parseEntity(input.need(flag));
+  } catch {
+    throw cliError("USAGE", { detail: `${flag} ${input.need(flag).slice(0, 80)} is not Type::"id"` });
+  }
 }
 
 export const policyShow: Command = {

@@ -62,7 +62,7 @@ export const providerDelete: Command = {
   async run(context, input) {
     const name = nameOf(input);
     if (!input.on("--yes")) {
-      throw cliError("USAGE", {
+      throw cliError("NOT_CONFIRMED", {
         detail: "its models would be gone at once",
         hint: `modelkeep provider delete ${name} --yes`,
       });

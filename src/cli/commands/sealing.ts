@@ -54,7 +54,10 @@ export const kmsInit: Command = {
   async run(context, input) {
     const uri = input.args[0] ?? "";
     if (!/^file:\/\/\/./.test(uri))
-      throw cliError("USAGE", { detail: `${uri.slice(0, 80)}: this version makes key files`, hint: "file:///PATH" });
+      throw cliError("USAGE", {
+        detail: `${uri.slice(0, 80)}: this version makes key files`,
+        hint: "modelkeep kms init file:///PATH",
+      });
     const created = await createKeyFile(uri, context.random);
     await openKeyWrapper(uri, { random: context.random });
     return {
@@ -247,7 +250,7 @@ export const shred: Command = {
     const { store, prefix } = await sealedPlace(context, input);
     const place = `${input.args[0]}${prefix === "" ? "" : ` --prefix ${prefix}`}`;
     if (!input.on("--yes"))
-      throw cliError("USAGE", { detail: "this cannot be undone", hint: `modelkeep shred ${place} --yes` });
+      throw cliError("NOT_CONFIRMED", { detail: "this cannot be undone", hint: `modelkeep shred ${place} --yes` });
     const { packageId } = await inspectSealed(store, prefix);
     const shredded = await shredSealed(store, prefix);
     const text = shredded

@@ -80,7 +80,10 @@ export const secretDelete: Command = {
   async run(context, input) {
     const name = nameOf(input);
     if (!input.on("--yes")) {
-      throw cliError("USAGE", { detail: "deleting cannot be undone", hint: `modelkeep secret delete ${name} --yes` });
+      throw cliError("NOT_CONFIRMED", {
+        detail: "deleting cannot be undone",
+        hint: `modelkeep secret delete ${name} --yes`,
+      });
     }
     const data = await (await context.client()).call(deleteSecret, { params: { name } });
     return { data, text: `deleted ${data.deleted}` };

@@ -24,5 +24,9 @@ export async function requireDecision(
     resource: entityText(resource),
     reason: decision.policies,
   });
-  throw serverError("FORBIDDEN", { detail: `${action} on ${entityText(resource)}` });
+  const [who, what] = [entityText(principal), entityText(resource)];
+  throw serverError("FORBIDDEN", {
+    detail: `${action} on ${what}`,
+    hint: `an administrator sees why: modelkeep policy explain --principal '${who}' --action ${action} --resource '${what}'`,
+  });
 }
