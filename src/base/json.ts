@@ -6,6 +6,8 @@ import { LIMITS } from "./limits.ts";
 export interface JsonLimits {
   readonly maxBytes?: number;
   readonly maxDepth?: number;
+  /** Values in arrays and objects, all together: many short ones cost far more time than their bytes. */
+  readonly maxValues?: number;
   /** Names the document in error messages. */
   readonly what?: string;
 }
@@ -22,7 +24,7 @@ export function parseJson(input: Uint8Array | string, limits: JsonLimits = {}): 
     throw baseError("LIMIT_EXCEEDED", { detail: `${what} has ${length} bytes, the limit is ${maxBytes}` });
   }
   const text = typeof input === "string" ? input : decode(input, what);
-  new Structure(text, limits.maxDepth ?? LIMITS.jsonDepth, what).check();
+  new Structure(text, limits, what).check();
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -42,11 +44,13 @@ function decode(bytes: Uint8Array, what: string): string {
 class Structure {
   readonly #text: string;
   readonly #maxDepth: number;
+  readonly #maxValues: number;
   readonly #what: string;
 
-  constructor(text: string, maxDepth: number, what: string) {
+  constructor(text: string, limits: JsonLimits, what: string) {
     this.#text = text;
-    this.#maxDepth = maxDepth;
+    this.#maxDepth = limits.maxDepth ?? LIMITS.jsonDepth;
+    this.#maxValues = limits.maxValues ?? Number.POSITIVE_INFINITY;
     this.#what = what;
   }
 
@@ -54,6 +58,7 @@ class Structure {
     const text = this.#text;
     const stack: (Set<string> | null)[] = [];
     let expectKey = false;
+    let values = 0;
     for (let i = 0; i < text.length; i++) {
       const c = text.charCodeAt(i);
       if (c === 0x22) {
@@ -64,12 +69,14 @@ class Structure {
       } else if (c === 0x7b || c === 0x5b) {
         stack.push(c === 0x7b ? new Set() : null);
         if (stack.length > this.#maxDepth) this.#tooDeep();
+        if (++values > this.#maxValues) this.#tooMany();
         expectKey = c === 0x7b;
       } else if (c === 0x7d || c === 0x5d) {
         stack.pop();
         expectKey = false;
       } else if (c === 0x2c) {
         expectKey = stack.at(-1) instanceof Set;
+        if (++values > this.#maxValues) this.#tooMany();
       }
     }
   }
@@ -93,6 +100,10 @@ class Structure {
       throw baseError("INVALID_JSON", { detail: `${this.#what} has the key ${quoted.slice(0, 80)} twice` });
     }
     keys.add(key);
+  }
+
+  #tooMany(): never {
+    throw baseError("LIMIT_EXCEEDED", { detail: `${this.#what} has more than ${this.#maxValues} values` });
   }
 
   #tooDeep(): never {

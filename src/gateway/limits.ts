@@ -44,6 +44,8 @@ export const PROVIDER_LIMITS = {
 } as const;
 
 export const GATEWAY_INTERNALS = {
+  /** Values in the JSON of a request: a batch of embeddings may be 300,000 token ids. */
+  requestValues: 400_000,
   /** Connections to one provider: a stream holds one for its whole life. */
   providerConnections: 1024,
   /** A reply of known length up to here is scrubbed and sent whole, in bytes; streams never wait. */

@@ -2,7 +2,7 @@
 import { ModelkeepError as KeepError, type ModelkeepError, parseJson } from "../base/index.ts";
 import type { http } from "../host/index.ts";
 import { gatewayError } from "./errors.ts";
-import { type GatewayLimits, PROVIDER_LIMITS } from "./limits.ts";
+import { GATEWAY_INTERNALS, type GatewayLimits, PROVIDER_LIMITS } from "./limits.ts";
 
 type Limits = Pick<GatewayLimits, "requestBytes" | "requestBodyMilliseconds">;
 
@@ -52,7 +52,11 @@ const namesModel = new Set(["model", "models", "fallbacks"]);
 export function modelOf(body: Uint8Array, limits: Pick<GatewayLimits, "requestBytes">): string {
   let parsed: unknown;
   try {
-    parsed = parseJson(body, { what: "body", maxBytes: limits.requestBytes });
+    parsed = parseJson(body, {
+      what: "body",
+      maxBytes: limits.requestBytes,
+      maxValues: GATEWAY_INTERNALS.requestValues,
+    });
   } catch (error) {
     throw gatewayError("REQUEST_INVALID", error instanceof KeepError && error.detail ? { detail: error.detail } : {});
   }

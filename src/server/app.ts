@@ -13,6 +13,7 @@ import { openApiDocument, type Route } from "../contract/index.ts";
 import { readBodyBounded } from "./body.ts";
 import { serverError } from "./errors.ts";
 import type { Implementation, RouteRequest } from "./handler.ts";
+import { SERVER_LIMITS } from "./limits.ts";
 import type { Metrics } from "./metrics.ts";
 import { requestOrigin } from "./origins.ts";
 
@@ -133,7 +134,9 @@ export function absoluteUrl(url: string, host: string, ports: Pick<AppPorts, "or
 async function readBody(request: Request, route: Route): Promise<unknown> {
   const bytes = await readBodyBounded(request, route.maxBodyBytes);
   if (!bytes) throw tooLarge(route);
-  return bytes.length === 0 ? undefined : parseJson(bytes, { maxBytes: route.maxBodyBytes, what: "body" });
+  return bytes.length === 0
+    ? undefined
+    : parseJson(bytes, { maxBytes: route.maxBodyBytes, maxValues: SERVER_LIMITS.bodyValues, what: "body" });
 }
 
 function tooLarge({ id, maxBodyBytes }: Route): ModelkeepError {

@@ -10,6 +10,8 @@ export const SERVER_LIMITS = {
   keepAliveTimeoutMs: 65_000,
   connections: 10_000,
   modelsPerPage: 100,
+  /** Values in the JSON of a request; the documents of a publication are single strings. */
+  bodyValues: 10_000,
   /** Time between two looks for a policy that could not be read, in milliseconds. */
   policyRetryMs: 1_000,
 } as const;

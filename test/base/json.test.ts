@@ -100,3 +100,18 @@ test("prototype keys, deep nesting, size, bad UTF-8 and trailing text are refuse
     "INVALID_JSON",
   );
 });
+
+test("many short values are refused by their number, wherever they are", () => {
+  for (const text of ["[1,2,3,4]", '{"a":1,"b":2,"c":[]}', "[[],[],[]]", '[{},",,,,,",{}]']) {
+    assert.equal(
+      codeOf(() => parseJson(text, { maxValues: 3 })),
+      "LIMIT_EXCEEDED",
+      text,
+    );
+    assert.equal(
+      codeOf(() => parseJson(text, { maxValues: 6 })),
+      "accepted",
+      text,
+    );
+  }
+});

@@ -172,6 +172,13 @@ test("replacing the model changes nothing else, whatever the JSON", () => {
   );
 });
 
+test("a body of very many short values is refused before it is parsed, and a large batch is not", () => {
+  const limits = { requestBytes: 16 * 1024 * 1024 };
+  const names = Array.from({ length: 500_000 }, (_, i) => `"${i}":0`);
+  assert.throws(() => modelOf(Buffer.from(`{"model":"m","a":{${names}}}`), limits), { code: "REQUEST_INVALID" });
+  assert.equal(modelOf(Buffer.from(`{"model":"m","input":[${"100256,".repeat(300_000)}1]}`), limits), "m");
+});
+
 test("usage is read from the end of a reply, and not from a model's words", () => {
   assert.deepEqual(readUsage('{"usage":{"prompt_tokens":1,"completion_tokens":2}}'), {
     promptTokens: 1,
