@@ -7,5 +7,6 @@ export { OID } from "./oid.ts";
 export * from "./pem.ts";
 export { type Certificate, type CertificateOptions, parseCertificate } from "./x509.ts";
 export { type SignatureAlgorithm, type SignatureHash, type SignedDer, verifySignedBy } from "./x509-algorithm.ts";
+export * from "./x509-chain.ts";
 export type { AlternativeName, Extension, Extensions, KeyUsage } from "./x509-extensions.ts";
 export { nameToText, type X509Name } from "./x509-name.ts";
