@@ -24,7 +24,12 @@ const withheld = new Set([
   "upgrade",
   "via",
   "www-authenticate",
+  "x-lighttpd-send-file",
+  "x-sendfile",
 ]);
+
+/** Pages of other origins, and orders to a proxy in front of this server, for example to send one of its own files. */
+const withheldPrefixes = ["access-control-", "x-accel-"];
 
 /** `identity`: a compressed reply could not be searched for the key. */
 export function upstreamHeaders(req: http.IncomingMessage, slot: string): string[] {
@@ -60,7 +65,8 @@ export function clientHeaders(
   const out: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(headers)) {
     const lower = name.toLowerCase();
-    if (value === undefined || withheld.has(lower) || named.has(lower) || lower.startsWith("access-control-")) continue;
+    if (value === undefined || withheld.has(lower) || named.has(lower)) continue;
+    if (withheldPrefixes.some((prefix) => lower.startsWith(prefix))) continue;
     // A key in the name of a header has no honest use: the whole header is dropped.
     if (clean(name) !== name) continue;
     out[name] = Array.isArray(value) ? value.map(clean) : clean(value);

@@ -1,10 +1,19 @@
 /** The providers that the gateway knows: records in the store, held in memory on every replica. */
 import { z } from "zod";
-import { type Clock, type EntityRef, entityText, type Log, parseJson, type Recorder, utf8 } from "../base/index.ts";
+import {
+  type Clock,
+  type EntityRef,
+  entityText,
+  type Log,
+  ModelkeepError,
+  parseJson,
+  type Recorder,
+  utf8,
+} from "../base/index.ts";
 import type { RecordStore } from "../store/index.ts";
 import { type AddressScope, checkBaseUrl, guardLookup, type LookupFunction } from "./address-guard.ts";
 import { gatewayError } from "./errors.ts";
-import { PROVIDER_LIMITS } from "./limits.ts";
+import { GATEWAY_INTERNALS, PROVIDER_LIMITS } from "./limits.ts";
 
 export interface Provider {
   readonly name: string;
@@ -83,13 +92,23 @@ class StoredProviders implements ProviderService {
   #qualified: ReadonlyMap<string, ModelTarget> = new Map();
   #bare: ReadonlyMap<string, readonly ModelTarget[]> = new Map();
   #unsubscribe: (() => void) | undefined;
+  /** Reads are numbered as they begin: of two under way the older answer may come last. */
+  #asked = 0;
+  #used = 0;
+  #retry: NodeJS.Timeout | undefined;
 
   constructor(options: ProviderServiceOptions) {
     this.#options = options;
   }
 
   async start(): Promise<void> {
-    const reload = () => void this.#reload().catch(() => this.#options.log.error("the providers could not be read"));
+    const reload = (): void => {
+      clearTimeout(this.#retry);
+      this.#reload().catch(() => {
+        this.#options.log.error("the providers could not be read");
+        this.#retry = setTimeout(reload, GATEWAY_INTERNALS.providersRetryMilliseconds).unref();
+      });
+    };
     this.#unsubscribe = await this.#options.store.subscribe(CHANNEL, reload, reload);
     await this.#reload();
   }
@@ -103,8 +122,9 @@ class StoredProviders implements ProviderService {
     const provider = checkInput({ ...input, createdAt: before?.createdAt ?? now, updatedAt: now });
     await this.#checkResolved(checkBaseUrl(provider.baseUrl));
     const data = { base_url: provider.baseUrl, secret: provider.secret, models: provider.models.length };
-    await this.#record("provider.set", provider.name, options.by, data);
-    await this.#options.store.put(TABLE, provider.name, encode(provider));
+    await this.#recorded("provider.set", provider.name, options.by, data, () =>
+      this.#options.store.put(TABLE, provider.name, encode(provider)),
+    );
     await this.#changed();
     return provider;
   }
@@ -128,8 +148,7 @@ class StoredProviders implements ProviderService {
     if (!this.#providers.some((provider) => provider.name === name)) {
       throw gatewayError("PROVIDER_NOT_FOUND", { detail: name.slice(0, 80) });
     }
-    await this.#record("provider.delete", name, options.by, {});
-    await this.#options.store.delete(TABLE, name);
+    await this.#recorded("provider.delete", name, options.by, {}, () => this.#options.store.delete(TABLE, name));
     await this.#changed();
   }
 
@@ -154,6 +173,7 @@ class StoredProviders implements ProviderService {
   }
 
   close(): void {
+    clearTimeout(this.#retry);
     this.#unsubscribe?.();
   }
 
@@ -163,7 +183,10 @@ class StoredProviders implements ProviderService {
   }
 
   async #reload(): Promise<void> {
+    const asked = ++this.#asked;
     const page = await this.#options.store.list(TABLE, { limit: PROVIDER_LIMITS.providers });
+    if (asked < this.#used) return;
+    this.#used = asked;
     this.#providers = page.records.map((record) => decode(record.value));
     const targets = this.#providers.flatMap((provider) =>
       provider.models.map((model) => ({ provider, model, id: `${provider.name}/${model}` })),
@@ -173,9 +196,26 @@ class StoredProviders implements ProviderService {
     for (const listener of this.#listeners) listener();
   }
 
-  async #record(action: string, name: string, by: EntityRef, data: Readonly<Record<string, unknown>>): Promise<void> {
-    const resource = entityText({ type: "Provider", id: name });
-    await this.#options.recorder.record({ action, outcome: "allowed", principal: entityText(by), resource, data });
+  /** Recorded before it happens, and once more when it then failed. */
+  async #recorded(
+    action: string,
+    name: string,
+    by: EntityRef,
+    data: Readonly<Record<string, unknown>>,
+    work: () => Promise<unknown>,
+  ): Promise<void> {
+    const { recorder, log } = this.#options;
+    const event = { action, principal: entityText(by), resource: entityText({ type: "Provider", id: name }), data };
+    await recorder.record({ ...event, outcome: "allowed" });
+    try {
+      await work();
+    } catch (error) {
+      const reason = [error instanceof ModelkeepError ? error.code : "INTERNAL"];
+      await recorder
+        .record({ ...event, outcome: "failed", reason })
+        .catch(() => log.warn("what failed was recorded as allowed, and its failure was not", { reason }));
+      throw error;
+    }
   }
 }
 

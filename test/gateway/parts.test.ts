@@ -150,6 +150,40 @@ test("a provider whose name resolves to a refused address is not kept", async ()
   }
 });
 
+test("a deleted provider does not come back with an older answer, and what failed is recorded as failed", async (t) => {
+  const by = { type: "Admin", id: "a" };
+  const input = { name: "p", kind: "openai", baseUrl: "https://127.0.0.1/v1", secret: "k", models: ["m"] } as const;
+  const [store, recorder] = [new MemoryStore(), new KeptEvents()];
+  const ports = { store, recorder, clock: systemClock, log: silentLog };
+  const [writer, replicaStore] = [await createProviderService(ports), new MemoryStore(store.shared)];
+  const list = replicaStore.list.bind(replicaStore);
+  let late: Promise<void> | undefined;
+  replicaStore.list = async (table, options) => {
+    const [page, wait] = [await list(table, options), late];
+    late = undefined;
+    await wait;
+    return page;
+  };
+  const replica = await createProviderService({ ...ports, store: replicaStore });
+  t.after(() => [writer, replica].map((service) => service.close()));
+  const gate = Promise.withResolvers<void>();
+  late = gate.promise;
+  await writer.set(input, { by });
+  await writer.delete("p", { by });
+  gate.resolve();
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual(replica.list(), []);
+  store.put = async () => Promise.reject(new Error("gone"));
+  await assert.rejects(writer.set(input, { by }), /gone/);
+  assert.deepEqual(
+    recorder.events.slice(-2).map(({ action, outcome }) => [action, outcome]),
+    [
+      ["provider.set", "allowed"],
+      ["provider.set", "failed"],
+    ],
+  );
+});
+
 test("replacing the model changes nothing else, whatever the JSON", () => {
   const limits = { requestBytes: 1e6 };
   fc.assert(

@@ -88,6 +88,8 @@ const behaviours: Record<string, Answer> = {
     res.setHeader("x-echo", req.headers.authorization ?? "");
     res.setHeader("x-many", [req.headers.authorization ?? "", "fine"]);
     res.setHeader("set-cookie", `key=${req.headers.authorization}`);
+    res.setHeader("x-accel-redirect", "/etc/passwd");
+    res.setHeader("x-sendfile", "/etc/passwd");
     res.setHeader("content-type", `application/json; k=${(req.headers.authorization ?? "").slice(7)}`);
     res.end("{}");
   },
