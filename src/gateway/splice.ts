@@ -104,11 +104,11 @@ export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPo
     flush();
   };
   socket.write = spliced as net.Socket["write"];
-  const read = socket.read.bind(socket);
-  socket.read = (size?: number) => {
-    const chunk: unknown = read(size);
+  // At `push`, not at `read`: what gathered in the stream is joined into a copy there, and its pieces stay behind.
+  const push = socket.push.bind(socket);
+  socket.push = (chunk: unknown, encoding?: BufferEncoding) => {
     if (key && !key.wiped && chunk instanceof Uint8Array && maskInPlace(chunk, key)) onEcho();
-    return chunk;
+    return push(chunk, encoding);
   };
   socket.once("close", () => {
     if (waiting) pool.give(waiting.scratch, waiting.used);
