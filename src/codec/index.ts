@@ -1,4 +1,16 @@
 /** Floor 2: formats that are signed, and nothing of what they mean. */
+export {
+  type Crl,
+  type CrlCheck,
+  type CrlResult,
+  type CrlRule,
+  checkCrl,
+  findRevocation,
+  isRevoked,
+  parseCrl,
+  type Revocation,
+  type RevocationReason,
+} from "./crl.ts";
 export * from "./der.ts";
 export * from "./der-read.ts";
 export * from "./dsse.ts";

@@ -121,7 +121,8 @@ function readExtendedKeyUsage(node: DerNode): string[] {
   return purposes;
 }
 
-function readAuthorityKeyIdentifier(node: DerNode): Uint8Array | undefined {
+/** AuthorityKeyIdentifier; undefined when it names the issuer only otherwise. */
+export function readAuthorityKeyIdentifier(node: DerNode): Uint8Array | undefined {
   const fields = new DerFields(node);
   const keyId = fields.takeContext(0);
   fields.takeContext(1);
