@@ -17,11 +17,24 @@ export const signingError = defineErrors("signing", {
   SIGNING_KEY_EXPOSED: { status: 400, exit: EXIT.failed, title: "The private key is open to other users" },
   PUBLIC_KEY_INVALID: { status: 400, exit: EXIT.failed, title: "The public key cannot be used" },
   BUNDLE_INVALID: { status: 400, exit: EXIT.failed, title: "The signature file is not understood" },
+  BUNDLE_LEGACY: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The signature has the format of model-signing 0.2.0, which nothing can verify safely",
+    hint: "ask the signer for a new signature",
+  },
+  CERTIFICATE_INVALID: { status: 400, exit: EXIT.failed, title: "The certificate cannot be used" },
+  TRUSTED_ROOT_INVALID: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The trusted root cannot be used",
+    hint: "leave --trusted-root out to use that of the public Sigstore instance",
+  },
   SIGNING_METHOD_UNSUPPORTED: {
     status: 400,
     exit: EXIT.failed,
     title: "This way of signing is not supported yet",
-    hint: "this version verifies signatures made with an EC key",
+    hint: "modelkeep help sign",
   },
   SIGNATURE_INVALID: { status: 422, exit: EXIT.verificationFailed, title: "The signature does not verify" },
   SIGNER_NOT_TRUSTED: {
@@ -29,6 +42,18 @@ export const signingError = defineErrors("signing", {
     exit: EXIT.verificationFailed,
     title: "The signer is not one of the trusted ones",
     hint: "name its public key with --public-key or --trust",
+  },
+  CERTIFICATE_NOT_TRUSTED: {
+    status: 422,
+    exit: EXIT.verificationFailed,
+    title: "The signer's certificate is not one that a named authority answers for",
+    hint: "ask the signer for a signature under an authority that you trust",
+  },
+  LOG_NOT_PROVEN: {
+    status: 422,
+    exit: EXIT.verificationFailed,
+    title: "Neither a log nor a timestamp proves when the signature was made",
+    hint: "name the trusted root of the signer's Sigstore instance with --trusted-root",
   },
   MODEL_NOT_AS_SIGNED: { status: 422, exit: EXIT.verificationFailed, title: "The model is not what was signed" },
 });

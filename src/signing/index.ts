@@ -1,10 +1,22 @@
 /** Floor 5: OMS signatures and sibling statements. */
-export { makeBundle, type Trust, trustKeys, type VerifiedManifest, verifyBundle } from "./bundle.ts";
+export { makeBundle, openBundle, type VerifiedManifest, verifyBundle } from "./bundle.ts";
 export { signingError } from "./errors.ts";
 export { readSigningKey } from "./key-file.ts";
 export { loadEcSigner, loadTrustedKey, type ModelSigner, type TrustedKey } from "./keys.ts";
 export { SIGNING_LIMITS } from "./limits.ts";
 export type { Manifest, Resource, Serialization } from "./manifest.ts";
+export { type CertificateFiles, withCertificates } from "./methods/certificate.ts";
 export { type SignedModel, type SignOptions, signModel } from "./sign.ts";
+export type { SignedPayload, SignerIdentity } from "./signer.ts";
 export { type StatementInput, signStatement, type VerifiedStatement, verifyStatement } from "./statement.ts";
+export {
+  type AuthorityInput,
+  type AuthorityTrust,
+  type IdentityTrust,
+  type Trust,
+  type TrustedIdentity,
+  trustAuthorities,
+  trustIdentities,
+  trustKeys,
+} from "./trust.ts";
 export { type VerifyFinding, type VerifyOptions, type VerifyReport, verifyModel } from "./verify.ts";

@@ -15,6 +15,8 @@ export interface ModelSigner {
   readonly publicKeyPem: string;
   /** Lower-case hex SHA-256 of the PEM text. */
   readonly keyId: string;
+  /** DER of the signer's certificate and of those that lead to its authority; absent for a bare key. */
+  readonly certificates?: readonly Uint8Array[];
   /** DER-encoded ECDSA signature of the bytes. */
   sign(bytes: Uint8Array): Promise<Uint8Array>;
 }
@@ -51,9 +53,16 @@ function parsePrivateKey(pem: Uint8Array): KeyObject {
 
 /** SPKI PEM of an EC public key; the text is normalised before it is hashed. */
 export function loadTrustedKey(pem: string | Uint8Array): TrustedKey {
-  const key = parsePublicKey(typeof pem === "string" ? pem : textOf(pem));
+  const key = parsePublicKey(typeof pem === "string" ? pem : textOf(pem, "PUBLIC_KEY_INVALID"));
+  const trusted = trustedKeyOf(key);
+  if (!trusted) throw signingError("PUBLIC_KEY_INVALID", { detail: "it is not an EC key on P-256, P-384 or P-521" });
+  return trusted;
+}
+
+/** Undefined for a key that OMS does not know. */
+export function trustedKeyOf(key: KeyObject): TrustedKey | undefined {
   const hash = hashOf(key);
-  if (!hash) throw signingError("PUBLIC_KEY_INVALID", { detail: "it is not an EC key on P-256, P-384 or P-521" });
+  if (!hash) return undefined;
   const text = pemOf(key);
   return {
     keyId: keyIdOf(text),
@@ -62,11 +71,11 @@ export function loadTrustedKey(pem: string | Uint8Array): TrustedKey {
   };
 }
 
-function textOf(pem: Uint8Array): string {
+export function textOf(pem: Uint8Array, code: "PUBLIC_KEY_INVALID" | "CERTIFICATE_INVALID"): string {
   try {
     return fromUtf8(pem);
   } catch {
-    throw signingError("PUBLIC_KEY_INVALID", { detail: "it is not text" });
+    throw signingError(code, { detail: "it is not text" });
   }
 }
 
@@ -84,7 +93,7 @@ function hashOf(key: KeyObject): string | undefined {
   return key.asymmetricKeyType === "ec" ? HASH_OF_CURVE[key.asymmetricKeyDetails?.namedCurve ?? ""] : undefined;
 }
 
-function pemOf(key: KeyObject): string {
+export function pemOf(key: KeyObject): string {
   return key.export({ type: "spki", format: "pem" }).toString();
 }
 

@@ -1,0 +1,102 @@
+/** Whom a caller trusts to sign: named keys, named authorities, named identities; never what the system trusts. */
+import type { KeyObject } from "node:crypto";
+import { type Certificate, parseCertificate, parsePem } from "../codec/index.ts";
+import { signingError } from "./errors.ts";
+import { loadTrustedKey, type TrustedKey, textOf } from "./keys.ts";
+import { SIGNING_LIMITS } from "./limits.ts";
+
+/** A signer is trusted when one member of one list names it. A method without a list is never trusted. */
+export interface Trust {
+  readonly publicKeys: readonly TrustedKey[];
+  readonly authorities?: AuthorityTrust;
+  readonly identities?: IdentityTrust;
+}
+
+export interface TrustedAuthority {
+  readonly anchor: Certificate;
+  /**
+   * Exactly the signer's: `email:`, `uri:` or `dns:` before an alternative name, or a distinguished name as RFC 4514
+   * writes it (`CN=Signer,O=Example,C=US`). Absent: whomever the authority issued a signing certificate to.
+   */
+  readonly subject?: string;
+}
+
+export interface AuthorityTrust {
+  readonly members: readonly TrustedAuthority[];
+  /** When every certificate of a path must be valid, in milliseconds since the Unix epoch. */
+  readonly atMs: number;
+}
+
+export interface TrustedIdentity {
+  /** The certificate's one alternative name, for example a mail address or the URL of a workflow. */
+  readonly identity: string;
+  /** The URL of who vouched for it. */
+  readonly issuer: string;
+}
+
+/** What a keyless bundle proved; whether that signer is trusted is another question. */
+export interface KeylessProof extends TrustedIdentity {
+  readonly key: KeyObject;
+}
+
+export interface KeylessVerifier {
+  /** Takes the parsed bundle and says who signed its envelope; throws what `verifyBundle` does. */
+  prove(bundle: object): KeylessProof;
+}
+
+export interface IdentityTrust {
+  readonly members: readonly TrustedIdentity[];
+  readonly verifier: KeylessVerifier;
+}
+
+/** SPKI PEM each. Throws PUBLIC_KEY_INVALID. */
+export function trustKeys(pems: readonly (string | Uint8Array)[]): Trust {
+  if (pems.length > SIGNING_LIMITS.trustedKeys)
+    throw signingError("PUBLIC_KEY_INVALID", { detail: `over ${SIGNING_LIMITS.trustedKeys} keys` });
+  return { publicKeys: pems.map(loadTrustedKey) };
+}
+
+export interface AuthorityInput {
+  /** Every certificate in it is an anchor. */
+  readonly pem: string | Uint8Array;
+  readonly subject?: string | undefined;
+}
+
+/** Trust in what these authorities issue, as of a time. Throws CERTIFICATE_INVALID. */
+export function trustAuthorities(inputs: readonly AuthorityInput[], atMs: number): Trust {
+  const members = inputs.flatMap(({ pem, subject }) =>
+    readCertificates(pem).map((anchor) => (subject === undefined ? { anchor } : { anchor, subject })),
+  );
+  if (members.length > SIGNING_LIMITS.trustedAuthorities)
+    throw signingError("CERTIFICATE_INVALID", { detail: `over ${SIGNING_LIMITS.trustedAuthorities} authorities` });
+  return { publicKeys: [], authorities: { members, atMs } };
+}
+
+/**
+ * Trust in what these identities sign, proven by a Sigstore trusted root (JSON); without one by that of the public
+ * instance, as it was when this version was made. Nothing is fetched. Throws TRUSTED_ROOT_INVALID.
+ */
+export async function trustIdentities(members: readonly TrustedIdentity[], trustedRoot?: Uint8Array): Promise<Trust> {
+  if (members.length > SIGNING_LIMITS.trustedIdentities)
+    throw signingError("TRUSTED_ROOT_INVALID", { detail: `over ${SIGNING_LIMITS.trustedIdentities} identities` });
+  const { SigstoreVerifier } = await import("./methods/sigstore.ts");
+  return { publicKeys: [], identities: { members, verifier: SigstoreVerifier.with(trustedRoot) } };
+}
+
+/** The certificates of a PEM file, in its order. Throws CERTIFICATE_INVALID. */
+export function readCertificates(pem: string | Uint8Array): Certificate[] {
+  const text = typeof pem === "string" ? pem : textOf(pem, "CERTIFICATE_INVALID");
+  const blocks = wrapInvalid(() => parsePem(text));
+  const stranger = blocks.find(({ label }) => label !== "CERTIFICATE");
+  if (stranger) throw signingError("CERTIFICATE_INVALID", { detail: `a ${stranger.label} among the certificates` });
+  return blocks.map(({ der }) => wrapInvalid(() => parseCertificate(der)));
+}
+
+function wrapInvalid<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : "it is not a certificate";
+    throw signingError("CERTIFICATE_INVALID", { detail, cause: error });
+  }
+}
