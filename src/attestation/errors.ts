@@ -1,5 +1,5 @@
 /** Error codes of the attestation module. */
-import { defineErrors, EXIT, type ModelkeepError } from "../base/index.ts";
+import { defineErrors, EXIT, ModelkeepError } from "../base/index.ts";
 
 export const attestationError = defineErrors("attestation", {
   EVIDENCE_REFUSED: { status: 403, exit: EXIT.verificationFailed, title: "The evidence was refused" },
@@ -15,4 +15,10 @@ export const attestationError = defineErrors("attestation", {
 /** A refusal names its rule and never what was expected. */
 export function evidenceRefused(rule: string, cause?: unknown): ModelkeepError {
   return attestationError("EVIDENCE_REFUSED", { detail: rule, extra: { rule }, ...(cause ? { cause } : {}) });
+}
+
+/** The rule of a refusal; undefined for any other error. */
+export function refusedRule(error: unknown): string | undefined {
+  const rule = error instanceof ModelkeepError && error.code === "EVIDENCE_REFUSED" ? error.extra?.rule : undefined;
+  return typeof rule === "string" ? rule : undefined;
 }
