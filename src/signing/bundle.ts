@@ -13,7 +13,7 @@ import type { SignedPayload, SignerIdentity } from "./signer.ts";
 import type { Trust } from "./trust.ts";
 
 export { signEnvelope, verifyEnvelope } from "./envelope.ts";
-export { type Trust, trustKeys } from "./trust.ts";
+export type { Trust } from "./trust.ts";
 
 declare const verified: unique symbol;
 

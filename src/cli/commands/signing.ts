@@ -5,13 +5,16 @@ import { files, readFileBounded, writeFileAtomic } from "../../host/index.ts";
 import {
   readSigningKey,
   SIGNING_LIMITS,
+  signingError,
   signModel,
-  trustKeys,
   type VerifyReport,
   verifyModel,
 } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput, CommandOption, CommandResult } from "../command.ts";
 import { cliError } from "../errors.ts";
+import { readCertificates, readTrust, SIGNER_OPTIONS, signerData, signerText, TRUST_OPTIONS } from "./signing-trust.ts";
+
+export { readPem as readPublicKey } from "./signing-trust.ts";
 
 const SIGNATURE_FILE = "model.sig";
 
@@ -52,15 +55,21 @@ export async function signatureOf(root: string): Promise<string> {
 
 export const sign: Command = {
   name: "sign",
-  about: "Sign a model with an EC key, as an OpenSSF Model Signing bundle.",
+  about: "Sign a model with an EC key, alone or with its certificate, as an OpenSSF Model Signing bundle.",
   examples: [
     { line: "modelkeep sign ./my-model --key signer.pem", about: "writes ./my-model/model.sig" },
     { line: "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signer.pem", about: "makes a key" },
     { line: "openssl pkey -in signer.pem -pubout -out signer.pub", about: "the public half, for who verifies" },
+    {
+      line: "modelkeep sign ./my-model --key signer.pem --certificate signer.crt --chain chain.pem",
+      about: "for who trusts the authority",
+    },
   ],
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
-    { flag: "--key", value: "PEM", about: "private key on P-256, P-384 or P-521, mode 0600", required: true },
+    { flag: "--key", value: "PEM", about: "private key on P-256, P-384 or P-521, mode 0600" },
+    ...SIGNER_OPTIONS,
+    { flag: "--keyless", about: "with an identity in place of a key: verified by this version, not yet made by it" },
     { flag: "--output", value: "FILE", about: "where the signature goes; model.sig in the model when absent" },
     IGNORE,
   ],
@@ -68,7 +77,9 @@ export const sign: Command = {
     const root = await modelRoot(context, input);
     const given = input.text("--output");
     const output = given === undefined ? await signatureOf(root) : resolve(context.cwd, given);
-    const signer = await readSigningKey(resolve(context.cwd, input.need("--key")));
+    if (input.on("--keyless")) throw keylessUnsupported();
+    const key = await readSigningKey(resolve(context.cwd, input.need("--key")));
+    const signer = await readCertificates(context, input, key);
     const ignore = ignoredPaths(root, input, [output]);
     const { bundle, rootDigest, files: signed } = await signModel({ root, signer, ignore, progress: context.progress });
     await writeFileAtomic(output, bundle);
@@ -76,6 +87,13 @@ export const sign: Command = {
     return { data, text: `signed ${signed.length} files as ${rootDigest}\n${output}` };
   },
 };
+
+function keylessUnsupported(): ModelkeepError {
+  return signingError("SIGNING_METHOD_UNSUPPORTED", {
+    detail: "signing without a key",
+    hint: "modelkeep sign MODEL --key PEM, or sign with cosign or model-signing: modelkeep verify --identity reads it",
+  });
+}
 
 export const verify: Command = {
   name: "verify",
@@ -85,23 +103,31 @@ export const verify: Command = {
       line: "modelkeep verify ./my-model --signature ./my-model/model.sig --public-key signer.pub",
       about: "lists every file that is changed, missing or extra",
     },
+    {
+      line: "modelkeep verify ./my-model --signature model.sig --ca ca.pem --subject CN=Signer,O=Example,C=US",
+      about: "signed under an authority, by exactly this subject",
+    },
+    {
+      line: "modelkeep verify ./my-model --signature model.sig --identity me@example.com --issuer https://id.example.com",
+      about: "signed with Sigstore; nothing is fetched",
+    },
   ],
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
     { flag: "--signature", value: "FILE", about: "the bundle", required: true },
-    { flag: "--public-key", value: "PEM", about: "a signer you trust", repeatable: true, required: true },
+    ...TRUST_OPTIONS,
     IGNORE,
     { flag: "--ignore-unsigned", about: "files that the signature does not list are no failure" },
   ],
   async run(context, input) {
     const root = await modelRoot(context, input);
     const signature = resolve(context.cwd, input.need("--signature"));
-    const pems = await Promise.all(input.all("--public-key").map((path) => readPublicKey(context, path)));
+    const trust = await readTrust(context, input);
     const real = await files.realpath(signature).catch(() => signature);
     const options = {
       root,
       bundle: await readFileBounded(signature, SIGNING_LIMITS.bundleBytes),
-      trust: trustKeys(pems),
+      trust,
       ignore: ignoredPaths(root, input, [signature, real]),
       ignoreUnsigned: input.on("--ignore-unsigned"),
       progress: context.progress,
@@ -109,10 +135,6 @@ export const verify: Command = {
     return judged(context, async () => resultOf(await verifyModel(options)));
   },
 };
-
-export function readPublicKey(context: CommandContext, path: string): Promise<Uint8Array> {
-  return readFileBounded(resolve(context.cwd, path), SIGNING_LIMITS.keyFileBytes);
-}
 
 function resultOf({ verdict, manifest, findings, findingsTotal }: VerifyReport): CommandResult {
   const more = findingsTotal > findings.length ? [`and ${findingsTotal - findings.length} more`] : [];
@@ -124,12 +146,16 @@ function resultOf({ verdict, manifest, findings, findingsTotal }: VerifyReport):
       findings_total: findingsTotal,
       root_digest: manifest.rootDigest,
       key_id: manifest.keyId,
+      signer: signerData(manifest.signer),
       files: manifest.resources.length,
     },
     text:
       verdict === "verified"
-        ? `verified: ${manifest.resources.length} ${manifest.serialization.method}, root ${manifest.rootDigest}`
-        : [`failed: ${findingsTotal} findings`, ...failed].join("\n"),
+        ? [
+            `verified: ${manifest.resources.length} ${manifest.serialization.method}, root ${manifest.rootDigest}`,
+            `signed by ${signerText(manifest.signer)}`,
+          ]
+        : [`failed: ${findingsTotal} findings`, ...failed],
     exit: verdict === "verified" ? EXIT.done : EXIT.verificationFailed,
   };
 }
