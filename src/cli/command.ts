@@ -55,10 +55,13 @@ export interface CommandContext {
   client(): Promise<ApiClient>;
 }
 
-/** What came out: `data` is printed as one JSON object under --json, `text` otherwise. */
+/**
+ * What came out: `data` is printed as one JSON object under --json, `text` otherwise. In a list every item stays one
+ * line whatever names it holds: a name with a line break cannot write a line of its own.
+ */
 export interface CommandResult {
   readonly data: unknown;
-  readonly text?: string;
+  readonly text?: string | readonly string[];
   /** See EXIT; 0 when absent. */
   readonly exit?: number;
 }

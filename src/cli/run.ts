@@ -81,11 +81,15 @@ async function runCommand(parsed: Extract<Parsed, { kind: "run" }>, around: Surr
     const result = await parsed.command.run(context, parsed.input);
     done();
     if (parsed.json && result.data !== undefined) around.stdout.write(`${JSON.stringify(result.data)}\n`);
-    else if (!parsed.json && result.text !== undefined) around.stdout.write(withNewline(printable(result.text)));
+    else if (!parsed.json && result.text !== undefined) around.stdout.write(withNewline(shown(result.text)));
     return result.exit ?? EXIT.done;
   } finally {
     done();
   }
+}
+
+function shown(text: string | readonly string[]): string {
+  return typeof text === "string" ? printable(text) : text.map(printableLine).join("\n");
 }
 
 function withNewline(text: string): string {

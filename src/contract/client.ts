@@ -95,7 +95,7 @@ async function send(options: ApiClientOptions, route: Route, url: string, body: 
   } catch (error) {
     throw baseError("UNREACHABLE", {
       detail: new URL(url).origin,
-      hint: "start it with `modelkeep serve`, or name another with --server URL",
+      hint: "start it with `modelkeep serve`, or log in to another: modelkeep login --server URL",
       cause: error,
     });
   }

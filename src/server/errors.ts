@@ -9,7 +9,12 @@ export const serverError = defineErrors("server", {
     hint: "modelkeep config show --origin",
   },
   NOT_AUTHENTICATED: { status: 401, exit: EXIT.denied, title: "Authentication failed", hint: "modelkeep login" },
-  FORBIDDEN: { status: 403, exit: EXIT.denied, title: "Policy does not allow this", hint: "modelkeep policy explain" },
+  FORBIDDEN: {
+    status: 403,
+    exit: EXIT.denied,
+    title: "Policy does not allow this",
+    hint: "an administrator sees why: modelkeep audit list --outcome refused",
+  },
   INVALID_BODY: { status: 400, exit: EXIT.usage, title: "The request is not valid" },
   NO_SUCH_ROUTE: { status: 404, exit: EXIT.failed, title: "There is no such route" },
   MISDIRECTED: {

@@ -67,7 +67,7 @@ async function send(request: TokenRequest): Promise<Response> {
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
   } catch (error) {
-    const hint = "start it with `modelkeep serve`, or name another with --server URL";
+    const hint = "start it with `modelkeep serve`, or name another with `modelkeep login --server URL`";
     throw baseError("UNREACHABLE", { detail: url.origin, hint, cause: error });
   }
 }

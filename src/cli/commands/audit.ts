@@ -44,7 +44,7 @@ export const auditList: Command = {
   async run(context, input) {
     const api = await context.client();
     const entries = await listMatching(api, input);
-    return { data: { entries }, text: entries.map(describe).join("\n") };
+    return { data: { entries }, text: entries.map(describe) };
   },
 };
 
@@ -254,7 +254,7 @@ function toResult(verdict: AuditVerdict): CommandResult {
   const last = `${verdict.verdict}: ${verdict.entries} entries, key ${verdict.key}`;
   return {
     data: verdict,
-    text: [...lines, last].join("\n"),
+    text: [...lines, last],
     exit: verdict.verdict === "accepted" ? EXIT.done : EXIT.verificationFailed,
   };
 }

@@ -133,7 +133,7 @@ function isBlocking(match: AdvisoryMatch, failOn: string | undefined): boolean {
   return match.malware || (failOn !== undefined && words.indexOf(match.severity) >= words.indexOf(failOn));
 }
 
-function describe(packages: number, matches: readonly AdvisoryMatch[]): string {
+function describe(packages: number, matches: readonly AdvisoryMatch[]): string[] {
   const lines = matches.map((match) => {
     const fixed = match.fixed.length === 0 ? "no fix known" : `fixed in ${match.fixed.slice(0, 3).join(", ")}`;
     const cve = match.aliases.find((id) => id.startsWith("CVE-"));
@@ -143,8 +143,5 @@ function describe(packages: number, matches: readonly AdvisoryMatch[]): string {
   const counts = Object.entries(countMatches(matches)).flatMap(([word, count]) =>
     count === 0 ? [] : [`${count} ${word}`],
   );
-  return [
-    ...lines,
-    `${packages} packages, ${counts.length === 0 ? "nothing known against them" : counts.join(", ")}`,
-  ].join("\n");
+  return [...lines, `${packages} packages, ${counts.length === 0 ? "nothing known against them" : counts.join(", ")}`];
 }

@@ -1,6 +1,6 @@
 /** modelkeep checkout NAME -- CMD: lends a secret to one program, as a file that only it can read. */
 import { join } from "node:path";
-import { EXIT, wipe } from "../../base/index.ts";
+import { EXIT, ModelkeepError, wipe } from "../../base/index.ts";
 import { type ApiClient, checkInLease, checkoutSecret } from "../../contract/index.ts";
 import { files, spawnProcess, tempDirectory } from "../../host/index.ts";
 import { createReceiver } from "../../secrets/index.ts";
@@ -87,12 +87,20 @@ export const checkout: Command = {
       return { data: undefined, exit };
     } finally {
       await removeSecret(folder, path, length);
-      await api.call(checkInLease, { params: { id: out.leaseId } }).catch(() => {
-        context.talk(`the lease could not be checked in; it ends by itself at ${out.expiresAt}`);
-      });
+      await checkIn(context, api, out);
     }
   },
 };
+
+/** Somebody may have ended the lease in the meantime: then there is nothing to say. */
+async function checkIn(context: CommandContext, api: ApiClient, { leaseId, expiresAt }: CheckedOut): Promise<void> {
+  try {
+    await api.call(checkInLease, { params: { id: leaseId } });
+  } catch (error) {
+    if (error instanceof ModelkeepError && error.code === "LEASE_NOT_FOUND") return;
+    context.talk(`the lease could not be checked in; it ends by itself at ${expiresAt}`);
+  }
+}
 
 function readTtl(input: CommandInput): number | undefined {
   const text = input.text("--ttl");

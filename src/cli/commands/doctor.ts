@@ -45,15 +45,16 @@ export const doctor: Command = {
     const verdict = failed === 0 ? "ok" : "failed";
     return {
       data: { verdict, checks },
-      text: [...checks.map(lineOf), failed === 0 ? "all checks passed" : `${failed} failed`].join("\n"),
+      text: [...checks.flatMap(linesOf), failed === 0 ? "all checks passed" : `${failed} failed`],
       exit: failed === 0 ? EXIT.done : EXIT.failed,
     };
   },
 };
 
-function lineOf({ id, status, about, hint }: Check): string {
+function linesOf({ id, status, about, hint }: Check): string[] {
   const word = { ok: "ok", warning: "warn", failed: "FAIL" }[status];
-  return `${word.padEnd(5)} ${id}: ${about}${hint === undefined || status === "ok" ? "" : `\n      -> ${hint}`}`;
+  const todo = hint === undefined || status === "ok" ? [] : [`      -> ${hint}`];
+  return [`${word.padEnd(5)} ${id}: ${about}`, ...todo];
 }
 
 export function checkNode(version: string): Check {

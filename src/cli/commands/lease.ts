@@ -12,7 +12,7 @@ export const leaseList: Command = {
     const lines = data.leases.map(
       (lease) => `${lease.id}  ${lease.secret}  ${lease.holder}  until ${lease.expires_at}`,
     );
-    return { data, text: lines.join("\n") };
+    return { data, text: lines };
   },
 };
 

@@ -30,7 +30,7 @@ export const modelList: Command = {
     const lines = models.map(
       (model) => `${model.name}@${model.version}  ${model.scan_verdict}  ${foundText(model)}  ${model.published_at}`,
     );
-    return { data: { models }, text: lines.join("\n") };
+    return { data: { models }, text: lines };
   },
 };
 
@@ -53,6 +53,6 @@ export const modelShow: Command = {
       ["advisories", foundText(model)],
       ["published", `${model.published_at} by ${model.published_by}`],
     ];
-    return { data: model, text: rows.map(([name, value]) => `${name.padEnd(11)} ${value}`).join("\n") };
+    return { data: model, text: rows.map(([name, value]) => `${name.padEnd(11)} ${value}`) };
   },
 };

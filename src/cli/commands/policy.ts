@@ -47,7 +47,7 @@ export const policyCheck: Command = {
       ...check.warnings.map((problem) => problemLine(file, "warning", problem)),
       `${check.policies.length} policies, ${check.errors.length} errors, ${check.warnings.length} warnings`,
     ];
-    return { data: check, text: lines.join("\n"), exit: check.ok ? EXIT.done : EXIT.failed };
+    return { data: check, text: lines, exit: check.ok ? EXIT.done : EXIT.failed };
   },
 };
 
@@ -71,7 +71,7 @@ export const policyTest: Command = {
       ),
       `${test.results.length - failed.length} passed, ${failed.length} failed`,
     ];
-    return { data: test, text: lines.join("\n"), exit: test.ok ? EXIT.done : EXIT.failed };
+    return { data: test, text: lines, exit: test.ok ? EXIT.done : EXIT.failed };
   },
 };
 
@@ -105,7 +105,7 @@ export const policyExplain: Command = {
         : await readPolicyFile(context, file);
     const explanation = explain(PolicyEngine.load(text), request);
     const others = explanation.didNotHold.map(({ id, line }) => `did not hold: ${id} (line ${line})`);
-    return { data: explanation, text: [explanation.summary, ...explanation.errors, ...others].join("\n") };
+    return { data: explanation, text: [explanation.summary, ...explanation.errors, ...others] };
   },
 };
 

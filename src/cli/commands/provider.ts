@@ -49,7 +49,7 @@ export const providerList: Command = {
   examples: [{ line: "modelkeep provider list", about: "one line each" }],
   async run(context) {
     const data = await (await context.client()).call(listProviders, {});
-    return { data, text: data.providers.map(describe).join("\n") };
+    return { data, text: data.providers.map(describe) };
   },
 };
 

@@ -35,12 +35,12 @@ export const scanFiles: Command = {
   },
 };
 
-function describeReport({ verdict, files }: ScanReport): string {
+function describeReport({ verdict, files }: ScanReport): string[] {
   const totals = VERDICTS.flatMap((word) => {
     const count = files.filter((file) => file.verdict === word).length;
     return count === 0 ? [] : [`${count} ${word}`];
   });
-  return [...files.flatMap(describeFile), `${verdict}: ${files.length} files, ${totals.join(", ")}`].join("\n");
+  return [...files.flatMap(describeFile), `${verdict}: ${files.length} files, ${totals.join(", ")}`];
 }
 
 function describeFile({ path, findings }: FileReport): string[] {

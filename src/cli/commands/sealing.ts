@@ -204,14 +204,14 @@ function wireOf({ packageId, rootDigest, recipients, files: list }: SealedInfo) 
   };
 }
 
-function describe(info: SealedInfo): string {
+function describe(info: SealedInfo): string[] {
   const recipients = info.recipients.map(({ kms, keyVersion }) => `key: ${kms} version ${keyVersion}`);
   return [
     `package ${info.packageId}`,
     `root ${info.rootDigest} (not verified)`,
     ...(recipients.length > 0 ? recipients : ["key: none, the model was shredded"]),
     ...info.files.map(({ path, bytes }) => `${path}  ${formatBytes(bytes)}`),
-  ].join("\n");
+  ];
 }
 
 export const rewrap: Command = {

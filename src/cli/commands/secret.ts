@@ -67,7 +67,7 @@ export const secretList: Command = {
   examples: [{ line: "modelkeep secret list", about: "one line each" }],
   async run(context) {
     const data = await (await context.client()).call(listSecrets, {});
-    return { data, text: data.secrets.map(describe).join("\n") };
+    return { data, text: data.secrets.map(describe) };
   },
 };
 

@@ -90,7 +90,7 @@ export const configShow: Command = {
       ({ key, value, origin }) =>
         `${key.padEnd(width)} = ${JSON.stringify(value ?? null)}${input.on("--origin") ? `   # ${origin}` : ""}`,
     );
-    return { data: { listen: splitListen(config.listen), values: shown }, text: text.join("\n") };
+    return { data: { listen: splitListen(config.listen), values: shown }, text: text };
   },
 };
 

@@ -48,7 +48,7 @@ export const tokenShow: Command = {
   async run(context) {
     const data = await (await context.client()).call(listTokens, {});
     const lines = data.tokens.map((token) => `${token.id}  ${entityText(token.principal)}  until ${token.expires_at}`);
-    return { data, text: lines.join("\n") };
+    return { data, text: lines };
   },
 };
 

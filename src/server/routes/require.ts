@@ -24,9 +24,10 @@ export async function requireDecision(
     resource: entityText(resource),
     reason: decision.policies,
   });
+  const inGroups = groups.map((group) => ` --group ${group}`).join("");
   const [who, what] = [entityText(principal), entityText(resource)];
   throw serverError("FORBIDDEN", {
     detail: `${action} on ${what}`,
-    hint: `an administrator sees why: modelkeep policy explain --principal '${who}' --action ${action} --resource '${what}'`,
+    hint: `an administrator sees why: modelkeep policy explain --principal '${who}'${inGroups} --action ${action} --resource '${what}'`,
   });
 }
