@@ -1,4 +1,6 @@
 /** Floor 2: formats that are signed, and nothing of what they mean. */
+
+export { type C14nOptions, canonicalizeXml } from "./c14n.ts";
 export {
   type Crl,
   type CrlCheck,
@@ -22,3 +24,5 @@ export { type SignatureAlgorithm, type SignatureHash, type SignedDer, verifySign
 export * from "./x509-chain.ts";
 export type { AlternativeName, Extension, Extensions, KeyUsage } from "./x509-extensions.ts";
 export { nameToText, type X509Name } from "./x509-name.ts";
+export { attributeOf, childElements, parseXml, textOf, type XmlAttribute, type XmlElement } from "./xml.ts";
+export { verifyEnvelopedSignature, type XmlSignatureResult } from "./xmldsig.ts";

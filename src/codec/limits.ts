@@ -38,6 +38,13 @@ export const CODEC_LIMITS = {
   ocspResponses: 32,
   /** A nonce of OCSP, in bytes (RFC 9654, section 2.1). */
   ocspNonceBytes: 128,
+  /** An XML document, in bytes; its nesting, its elements, and the attributes of one element. */
+  xmlBytes: 1024 * 1024,
+  xmlDepth: 32,
+  xmlElements: 20_000,
+  xmlAttributes: 64,
+  /** Certificates in a KeyInfo. */
+  xmldsigCertificates: 8,
   /** How far another machine's clock may be ahead, in milliseconds. */
   clockSkewMs: 5 * 60 * 1000,
 } as const;
