@@ -1,8 +1,9 @@
 /** The HTTP application: mounts the routes of the contract, checks what comes in, answers errors as problem+json. */
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import {
   type Caller,
   type Clock,
+  entityText,
   type Log,
   type ModelkeepError,
   parseJson,
@@ -10,6 +11,7 @@ import {
   toProblem,
 } from "../base/index.ts";
 import { openApiDocument, type Route } from "../contract/index.ts";
+import { PrincipalLimiter } from "../gateway/index.ts";
 import { readBodyBounded } from "./body.ts";
 import { serverError } from "./errors.ts";
 import type { Implementation, RouteRequest } from "./handler.ts";
@@ -69,7 +71,8 @@ export function createApp(ports: AppPorts): Hono {
     ),
   );
   app.route("/", ports.oauth);
-  for (const implementation of ports.implementations) mountRoute(app, implementation, ports);
+  const limiter = new PrincipalLimiter(SERVER_LIMITS, ports.clock);
+  for (const implementation of ports.implementations) mountRoute(app, implementation, ports, limiter);
   app.notFound((c) =>
     problemResponse(serverError("NO_SUCH_ROUTE", { detail: `${c.req.method} ${c.req.path.slice(0, 200)}` })),
   );
@@ -96,7 +99,7 @@ function mountProbes(app: Hono, ports: AppPorts): void {
   );
 }
 
-function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts): void {
+function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts, limiter: PrincipalLimiter): void {
   const { route } = implementation;
   const path = route.path.replace(/\{(\w+)\}/g, ":$1");
   app.on(route.method, path, async (c) => {
@@ -111,18 +114,27 @@ function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts):
             url,
           })
         : undefined;
-    const raw = route.method === "GET" ? c.req.query() : await readBody(c.req.raw, route);
-    const parsed = route.body.safeParse(raw ?? {});
-    if (!parsed.success) throw invalidBody(parsed.error.issues);
-    const request: RouteRequest<unknown> = {
-      params: c.req.param() as Record<string, string>,
-      body: parsed.data,
-      method: c.req.method,
-      url,
-      header: (name) => c.req.header(name),
-    };
-    return c.json(route.reply.parse(await implementation.handle(request, caller)) ?? null);
+    const leave = caller && limiter.enter(entityText(caller.principal));
+    try {
+      return await answer(c, implementation, url, caller);
+    } finally {
+      leave?.();
+    }
   });
+}
+
+async function answer(c: Context, { route, handle }: Implementation, url: string, caller: Caller | undefined) {
+  const raw = route.method === "GET" ? c.req.query() : await readBody(c.req.raw, route);
+  const parsed = route.body.safeParse(raw ?? {});
+  if (!parsed.success) throw invalidBody(parsed.error.issues);
+  const request: RouteRequest<unknown> = {
+    params: c.req.param() as Record<string, string>,
+    body: parsed.data,
+    method: c.req.method,
+    url,
+    header: (name) => c.req.header(name),
+  };
+  return c.json(route.reply.parse(await handle(request, caller)) ?? null);
 }
 
 /** The URL that a proof must name: the origin the client used, which the host check has already allowed. */
@@ -156,5 +168,7 @@ function invalidBody(
 export function problemResponse(error: ModelkeepError): Response {
   const headers: Record<string, string> = { "content-type": "application/problem+json" };
   if (error.status === 401) headers["www-authenticate"] = 'DPoP algs="ES256"';
+  const retryAfter = error.extra?.retryAfterSeconds;
+  if (typeof retryAfter === "number") headers["retry-after"] = String(retryAfter);
   return new Response(JSON.stringify(toProblem(error)), { status: error.status, headers });
 }

@@ -9,6 +9,10 @@ export const SERVER_LIMITS = {
   requestTimeoutMs: 120_000,
   keepAliveTimeoutMs: 65_000,
   connections: 10_000,
+  /** Requests to the API of one principal that may be under way at once: each may hold a body in memory. */
+  principalConcurrentRequests: 64,
+  /** Requests to the API of one principal in a minute; bursts of that size are possible. Refusals are recorded. */
+  principalRequestsPerMinute: 12_000,
   modelsPerPage: 100,
   /** Values in the JSON of a request; the documents of a publication are single strings. */
   bodyValues: 10_000,
