@@ -13,10 +13,10 @@ import { type PckExtension, readPckExtension } from "./pck.ts";
 export const INTEL_SGX_ROOT_SHA256 = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3";
 
 const PCK_NAME = "Intel SGX PCK Certificate";
-const AUTHORITIES = new Map([
+const AUTHORITIES: ReadonlyMap<string, "platform" | "processor"> = new Map([
   ["Intel SGX PCK Platform CA", "platform"],
   ["Intel SGX PCK Processor CA", "processor"],
-] as const);
+]);
 const SIGNER_NAME = "Intel SGX TCB Signing";
 const PEM_CHAIN = 5;
 
@@ -34,7 +34,8 @@ export interface PckChain {
   readonly extension: PckExtension;
 }
 
-export const authorityOf = (chain: PckChain) => AUTHORITIES.get(nameOf(chain.authority) as never);
+/** By the common name of its certificate. */
+export const authorityOfName = (name: string | undefined) => AUTHORITIES.get(name ?? "");
 
 const nameOf = (certificate: Certificate) => certificate.subject.commonName ?? "";
 
@@ -98,7 +99,7 @@ function judgePckChain(rules: Rules, certification: Certification, trust: Trust)
     return undefined;
   }
   judgePath(rules, "dcap.pck.chain", pck, [authority, root], trust, 3);
-  const named = nameOf(pck) === PCK_NAME && AUTHORITIES.has(nameOf(authority) as never);
+  const named = nameOf(pck) === PCK_NAME && AUTHORITIES.has(nameOf(authority));
   rules.check("dcap.pck.names", named, {
     passed: "The certificates are a machine's and one of its authorities'.",
     failed: "The certificates are Intel's, perhaps, but not those of a machine and its authority.",

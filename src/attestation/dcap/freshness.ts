@@ -69,8 +69,10 @@ function checkPeriod(rules: Rules, id: string, period: Period, profile: DcapProf
 function checkAge(rules: Rules, issuedAt: number, profile: DcapProfile, now: number): void {
   const limit = profile.maximum_collateral_age_days;
   const have = `issued ${iso(issuedAt)}`;
-  if (limit === undefined)
-    return rules.skip("dcap.collateral.age", "The profile names no age of collateral.", { have });
+  if (limit === undefined) {
+    rules.skip("dcap.collateral.age", "The profile names no age of collateral.", { have });
+    return;
+  }
   rules.check("dcap.collateral.age", now - issuedAt <= limit * DAY, {
     passed: "The collateral is young enough.",
     failed: "The collateral is older than the profile allows: fetch a newer one.",
@@ -83,8 +85,10 @@ function checkAge(rules: Rules, issuedAt: number, profile: DcapProfile, now: num
 function checkEvaluation(rules: Rules, id: string, number: number, profile: DcapProfile): void {
   const minimum = profile.minimum_tcb_evaluation_data_number;
   const have = String(number);
-  if (minimum === undefined)
-    return rules.skip(id, "The profile names no evaluation: collateral may be replayed until it expires.", { have });
+  if (minimum === undefined) {
+    rules.skip(id, "The profile names no evaluation: collateral may be replayed until it expires.", { have });
+    return;
+  }
   rules.check(id, number >= minimum, {
     passed: "The evaluation is new enough.",
     failed: "The evaluation is older than the profile allows: fetch newer collateral.",

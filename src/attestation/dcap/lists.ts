@@ -9,7 +9,10 @@ export function checkListed(
   have: string | undefined,
   list: readonly string[] | undefined,
 ): void {
-  if (!list) return rules.skip(id, `The profile names no ${what}.`, have === undefined ? {} : { have });
+  if (!list) {
+    rules.skip(id, `The profile names no ${what}.`, have === undefined ? {} : { have });
+    return;
+  }
   const holds = have !== undefined && list.includes(have);
   rules.check(id, holds, {
     passed: `${what} is one that the profile accepts.`,

@@ -62,7 +62,10 @@ export function checkTcb(rules: Rules, tcb: TcbAppraisal, profile: DcapProfile, 
   checkAge(rules, tcb.tcbDate, profile, now);
   const allowed = profile.allowed_advisories;
   const have = tcb.advisories.join(", ") || "none";
-  if (!allowed) return rules.skip("dcap.tcb.advisories", "The profile names no advisories.", { have });
+  if (!allowed) {
+    rules.skip("dcap.tcb.advisories", "The profile names no advisories.", { have });
+    return;
+  }
   rules.check(
     "dcap.tcb.advisories",
     tcb.advisories.every((advisory) => allowed.includes(advisory)),
@@ -96,7 +99,10 @@ function inGrace({ status, tcbDate }: TcbAppraisal, profile: DcapProfile, now: n
 function checkAge(rules: Rules, tcbDate: number | undefined, profile: DcapProfile, now: number): void {
   const limit = profile.maximum_tcb_age_days;
   const have = tcbDate === undefined ? "no level" : iso(tcbDate);
-  if (limit === undefined) return rules.skip("dcap.tcb.age", "The profile names no age of the platform.", { have });
+  if (limit === undefined) {
+    rules.skip("dcap.tcb.age", "The profile names no age of the platform.", { have });
+    return;
+  }
   rules.check("dcap.tcb.age", tcbDate !== undefined && now <= tcbDate + limit * DAY, {
     passed: "The platform's level is young enough.",
     failed: "The platform's level is older than the profile allows: update its firmware.",

@@ -1,14 +1,15 @@
 /** Judges a quote with its collateral: a pure function of its arguments, in the order of Intel's own verifier. */
 import { equalBytes } from "../../base/index.ts";
+import type { MeasuredEvent } from "../eventlog/event.ts";
 import { type SgxClaims, sgxClaims } from "../sgx/claims.ts";
 import type { SgxProfile } from "../sgx/profile.ts";
 import { checkEnclaveReport } from "../sgx/report.ts";
 import { type TdxClaims, tdxClaims } from "../tdx/claims.ts";
 import type { TdxProfile } from "../tdx/profile.ts";
-import { checkTdReport } from "../tdx/report.ts";
+import { checkEvents, checkTdReport } from "../tdx/report.ts";
 import { Rules, type Verdict } from "../verdict.ts";
 import type { DcapCache } from "./cache.ts";
-import { attempt, authorityOf, checkPckChain, INTEL_SGX_ROOT_SHA256, type PckChain } from "./certificates.ts";
+import { attempt, authorityOfName, checkPckChain, INTEL_SGX_ROOT_SHA256, type PckChain } from "./certificates.ts";
 import type { PlatformClaims } from "./claims.ts";
 import type { Collateral } from "./collateral.ts";
 import { parseQuote, type Quote } from "./evidence.ts";
@@ -29,12 +30,14 @@ export interface VerifyQuoteInput<Profile extends TdxProfile | SgxProfile = TdxP
   readonly now: number;
   /** 64 bytes, compared in constant time; without them nothing ties the quote to whoever sent it. */
   readonly expectedReportData?: Uint8Array;
+  /** Of a log that the domain brought along; it has to lead to the registers of the quote. */
+  readonly events?: readonly MeasuredEvent[];
   readonly cache?: DcapCache;
   /** SHA-256 of root certificates in hex. Default: Intel's root alone; anything else is for tests with a root of their own. */
   readonly anchors?: readonly string[];
 }
 
-type ClaimsOf<Profile> = Profile extends TdxProfile ? TdxClaims : SgxClaims;
+export type ClaimsOf<Profile> = Profile extends TdxProfile ? TdxClaims : SgxClaims;
 
 /** Never throws for what the evidence says: a quote that cannot be read is a verdict with one failed rule. */
 export function verifyQuote<Profile extends TdxProfile | SgxProfile>(
@@ -64,7 +67,7 @@ function judge(rules: Rules, quote: Quote, input: VerifyQuoteInput): Verdict<Dca
   const tcb = appraise(quote, collateral, machine, qe);
   if (tcb) checkTcb(rules, tcb, profile, now);
   else rules.fail("dcap.tcb.status", "The machine's state cannot be told without its certificate.");
-  checkReport(rules, quote, profile);
+  checkReport(rules, quote, profile, input.events);
   checkReportData(rules, quote.report.reportData, input.expectedReportData);
 
   return {
@@ -89,13 +92,24 @@ function appraise(
 }
 
 /** Only the rules of the profile's own TEE; that the quote is of it was a rule of its own. */
-function checkReport(rules: Rules, { report }: Quote, profile: TdxProfile | SgxProfile): void {
-  if (report.tee === "tdx" && profile.tee === "tdx") checkTdReport(rules, report, profile);
+function checkReport(
+  rules: Rules,
+  { report }: Quote,
+  profile: TdxProfile | SgxProfile,
+  events: readonly MeasuredEvent[] | undefined,
+): void {
+  if (report.tee === "tdx" && profile.tee === "tdx") {
+    checkTdReport(rules, report, profile);
+    checkEvents(rules, report, profile, events);
+  }
   if (report.tee === "sgx" && profile.tee === "sgx") checkEnclaveReport(rules, report, profile);
 }
 
 function checkReportData(rules: Rules, have: Uint8Array, need: Uint8Array | undefined): void {
-  if (!need) return rules.skip("dcap.report-data", "No report data was expected: the quote may be anybody's.");
+  if (!need) {
+    rules.skip("dcap.report-data", "No report data was expected: the quote may be anybody's.");
+    return;
+  }
   rules.check("dcap.report-data", equalBytes(have, need), {
     passed: "The quote is bound to what was expected, in all 64 bytes.",
     failed: "The quote is bound to something else: it may be replayed or of another session.",
@@ -113,7 +127,7 @@ function platformClaims(
   tcb: TcbAppraisal | undefined,
 ): PlatformClaims {
   const extension = machine?.extension;
-  const authority = machine && authorityOf(machine);
+  const authority = authorityOfName(machine?.authority.subject.commonName);
   return {
     quoteVersion: quote.header.version,
     ...(extension

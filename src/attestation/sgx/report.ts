@@ -44,8 +44,10 @@ function checkIdentity(rules: Rules, report: SgxReport, profile: SgxProfile): vo
   const mrEnclave = toHex(report.mrEnclave);
   const mrSigner = toHex(report.mrSigner);
   const have = `MRENCLAVE ${mrEnclave}, MRSIGNER ${mrSigner}, product ${report.isvProdId}, SVN ${report.isvSvn}`;
-  if (!profile.mr_enclaves && !profile.signers)
-    return rules.skip("sgx.identity", "The profile names no enclave and no signer.", { have });
+  if (!profile.mr_enclaves && !profile.signers) {
+    rules.skip("sgx.identity", "The profile names no enclave and no signer.", { have });
+    return;
+  }
   const bySigner = profile.signers?.some(
     (signer) =>
       signer.mr_signer === mrSigner &&

@@ -33,6 +33,10 @@ export const tdxProfile = z.strictObject({
   mr_service_td: hexList(48)
     .default([])
     .describe("Accepted MRSERVICETD; without it no service domain, which could migrate this one, may be bound"),
+  event_payloads: z
+    .record(z.string().max(256), z.array(z.string().regex(/^(?:[0-9a-f]{2})*$/)).max(256))
+    .optional()
+    .describe("Named events that the event log must have once, each with its accepted payloads in hex, as of dstack"),
 });
 export type TdxProfile = z.output<typeof tdxProfile>;
 export type TdxProfileInput = z.input<typeof tdxProfile>;

@@ -2,6 +2,8 @@
 import { fromHex, toHex } from "../../base/index.ts";
 import { checkListed } from "../dcap/lists.ts";
 import type { TdReport } from "../dcap/reports.ts";
+import type { MeasuredEvent } from "../eventlog/event.ts";
+import { checkEventLog, checkNamedEvents } from "../eventlog/replay.ts";
 import type { Rules } from "../verdict.ts";
 import { TD_ATTRIBUTE } from "./claims.ts";
 import type { TdxProfile } from "./profile.ts";
@@ -25,6 +27,20 @@ export function checkTdReport(rules: Rules, report: TdReport, profile: TdxProfil
     ["mr-owner-config", "MROWNERCONFIG", report.mrOwnerConfig, profile.mr_owner_config],
   ] as const;
   for (const [id, what, value, list] of registers) checkListed(rules, `tdx.${id}`, what, toHex(value), list);
+}
+
+/** A log is evaluated when there is one, and asked for when the profile names events. */
+export function checkEvents(
+  rules: Rules,
+  report: TdReport,
+  profile: TdxProfile,
+  events: readonly MeasuredEvent[] | undefined,
+): void {
+  const accepted = profile.event_payloads;
+  if (events) checkEventLog(rules, events, report.rtmrs);
+  if (!accepted) return;
+  if (events) checkNamedEvents(rules, events, accepted);
+  else rules.fail("eventlog.missing", "The profile names events, and the evidence has no event log.");
 }
 
 function checkAttributes(rules: Rules, attributes: bigint, profile: TdxProfile): void {
@@ -74,8 +90,10 @@ function checkSeptVe(rules: Rules, attributes: bigint, profile: TdxProfile): voi
 
 function checkXfam(rules: Rules, xfam: bigint, profile: TdxProfile): void {
   const have = hexOf64(xfam);
-  if (profile.allowed_xfam === undefined)
-    return rules.skip("tdx.xfam", "The profile names no processor features.", { have });
+  if (profile.allowed_xfam === undefined) {
+    rules.skip("tdx.xfam", "The profile names no processor features.", { have });
+    return;
+  }
   const allowed = littleEndian(profile.allowed_xfam);
   rules.check("tdx.xfam", (xfam & ~allowed) === 0n, {
     passed: "The processor features are ones that the profile allows.",
@@ -87,8 +105,10 @@ function checkXfam(rules: Rules, xfam: bigint, profile: TdxProfile): void {
 
 /** A domain of the first revision has no such register, and nothing can be bound to it. */
 function checkServiceDomain(rules: Rules, mrServiceTd: Uint8Array | undefined, profile: TdxProfile): void {
-  if (mrServiceTd?.every((byte) => byte === 0) !== false)
-    return rules.pass("tdx.mr-service-td", "No service domain is bound.");
+  if (mrServiceTd?.every((byte) => byte === 0) !== false) {
+    rules.pass("tdx.mr-service-td", "No service domain is bound.");
+    return;
+  }
   const have = toHex(mrServiceTd);
   rules.check("tdx.mr-service-td", profile.mr_service_td.includes(have), {
     passed: "The service domain that is bound is one that the profile accepts.",
