@@ -17,6 +17,16 @@ export * from "./der.ts";
 export * from "./der-read.ts";
 export * from "./dsse.ts";
 export { jcs } from "./jcs.ts";
+export {
+  encodeOcspRequest,
+  type OcspCertId,
+  type OcspQuestion,
+  type OcspResponse,
+  type OcspSingle,
+  type OcspStatus,
+  parseOcspResponse,
+} from "./ocsp.ts";
+export * from "./ocsp-check.ts";
 export { OID } from "./oid.ts";
 export * from "./pem.ts";
 export { type Certificate, type CertificateOptions, parseCertificate } from "./x509.ts";
