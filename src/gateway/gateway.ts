@@ -21,7 +21,7 @@ import { upstreamHeaders } from "./headers.ts";
 import { Journal, principalText } from "./journal.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import { PrincipalLimiter } from "./limiter.ts";
-import { GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
+import { GATEWAY_INTERNALS, GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
 import { sendError, toGatewayError } from "./openai-error.ts";
 import type { ModelTarget, ProviderService } from "./providers.ts";
 import { modelOf, readBody, replaceModel } from "./request-body.ts";
@@ -261,7 +261,7 @@ class OpenAiGateway implements Gateway {
     const milliseconds = Math.round(this.#options.clock.monotonic() - current.startedAt);
     const refusedBy = error?.extra?.refusedBy;
     const reason = [
-      ...(policies ?? []),
+      ...(policies ?? []).slice(0, GATEWAY_INTERNALS.recordedPolicies),
       ...(error ? [error.code] : []),
       ...(typeof refusedBy === "string" ? [refusedBy] : []),
     ];

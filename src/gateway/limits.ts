@@ -67,6 +67,8 @@ export const GATEWAY_INTERNALS = {
   /** Policy decisions that are remembered, and for how long, in milliseconds. */
   decisions: 10_000,
   decisionMilliseconds: 60_000,
+  /** Of the policies that decided, those that one event names: all of them could make it too large for the log. */
+  recordedPolicies: 32,
   /** Principals whose rate is remembered. */
   principals: 10_000,
   /** Refusals of strangers that are written to the audit log, in one second; the others are only counted. */

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import * as http from "node:http";
 import { test } from "node:test";
 import OpenAI from "openai";
+import { prepareEvent } from "../../src/audit/entry.ts";
 import { utf8 } from "../../src/base/index.ts";
 import { ask, by, CANARY, codeOf, startAll, TOKEN } from "./support.ts";
 
@@ -215,6 +216,16 @@ test("a client that goes away cancels the provider's work", async (t) => {
   assert.deepEqual(upstream.closed, ["slow-stream"]);
   await settled();
   assert.equal(recorder.events.at(-1)?.data?.status, 499);
+});
+
+test("very many policies that permit a request do not make its event too large for the log", async (t) => {
+  const policies = Array.from({ length: 1_000 }, (_, i) => `${i}`.padStart(128, "p"));
+  const decide = () => ({ allowed: true, policies, errors: [] });
+  const { port, recorder } = await startAll(t, { gateway: { authorizer: () => ({ decide }) } });
+  assert.equal((await ask(port, "small")).status, 200);
+  const event = recorder.events.find(({ action }) => action === "gateway.request");
+  assert.ok(event);
+  assert.equal(prepareEvent(event, 0).includes(policies[0] ?? ""), true);
 });
 
 test("without an audit log nothing is served; with it again, service comes back", async (t) => {
