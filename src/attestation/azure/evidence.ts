@@ -16,7 +16,10 @@ const base64Text = (maxCharacters: number) =>
   z
     .string()
     .max(maxCharacters)
-    .transform((text, context) => fromBase64Url(text) ?? refuseText(context));
+    .transform((text, context) => readBase64Url(text) ?? refuseText(context));
+
+/** Collectors differ in the padding. */
+const readBase64Url = (text: string) => fromBase64Url(text.length % 4 === 0 ? text.replace(/={1,2}$/, "") : text);
 
 function refuseText(context: z.RefinementCtx): never {
   context.addIssue({ code: "custom", message: "another encoding" });
@@ -74,7 +77,7 @@ function readEvidence(data: Uint8Array): z.output<typeof azureEvidence> {
 
 function readCertificates(text: string): Uint8Array[] {
   if (!text.startsWith("-----BEGIN ")) {
-    const der = fromBase64Url(text);
+    const der = readBase64Url(text);
     if (!der) throw evidenceRefused("azure.evidence.format");
     return [der];
   }

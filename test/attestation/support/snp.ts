@@ -1,12 +1,6 @@
 /** An SEV-SNP platform of our own: roots that look like AMD's, keys of chips and providers, and the reports they sign. */
 import { generateKeyPairSync, sign } from "node:crypto";
-import {
-  readTcb,
-  type SnpAnchors,
-  type SnpProduct,
-  type SnpTcb,
-  writeTcb,
-} from "../../../src/attestation/snp/products.ts";
+import { type SnpAnchors, type SnpProduct, type SnpTcb, writeTcb } from "../../../src/attestation/snp/products.ts";
 import {
   type CertificateOptions,
   type Der,
@@ -17,14 +11,14 @@ import {
   makeAuthority,
   makeCertificate,
   makeCrl,
-  makeKeys,
   name,
   type Party,
   sha,
 } from "../../support/der-writer.ts";
 
 export const NOW = Date.UTC(2026, 5, 1);
-const YEAR = 365 * 24 * 3600 * 1000;
+export const DAY = 24 * 3600 * 1000;
+const YEAR = 365 * DAY;
 const PSS = { algorithm: "pss-sha384" } as const;
 
 export const amdName = (commonName: string, organization = "Advanced Micro Devices"): Der =>
@@ -32,7 +26,7 @@ export const amdName = (commonName: string, organization = "Advanced Micro Devic
 
 let caKeys: Keys | undefined;
 /** One RSA-4096 pair for every authority: making one takes a second. */
-export function sharedCaKeys(): Keys {
+function sharedCaKeys(): Keys {
   caKeys ??= generateKeyPairSync("rsa", { modulusLength: 4096 });
   return caKeys;
 }
@@ -58,7 +52,7 @@ export function makePlatform({ product = "Genoa", kind = "VCEK", ...options }: P
     subject: amdName(kind === "VLEK" ? `SEV-VLEK-${product}` : `SEV-${product}`),
     issuer: ark,
     keys: sharedCaKeys(),
-    pathLength: 0,
+    ...(options.ask?.ca === false ? {} : { pathLength: 0 }),
     ...PSS,
     ...options.ask,
   });
@@ -180,6 +174,14 @@ export interface AmdCrlOptions {
   readonly issuer?: Party;
 }
 
+const usualCrls = new Map<Platform, Der>();
+/** A list that is current and empty, made once: signing with RSA-4096 is slow. */
+export function usualCrl(platform: Platform): Der {
+  const made = usualCrls.get(platform) ?? makeAmdCrl(platform);
+  usualCrls.set(platform, made);
+  return made;
+}
+
 export function makeAmdCrl(platform: Platform, options: AmdCrlOptions = {}): Der {
   const { revoked = [], thisUpdate = NOW - YEAR / 12, nextUpdate = NOW + YEAR / 12, issuer = platform.ark } = options;
   return makeCrl({
@@ -190,6 +192,3 @@ export function makeAmdCrl(platform: Platform, options: AmdCrlOptions = {}): Der
     ...PSS,
   });
 }
-
-export const strangerKeys = (): Keys => makeKeys("P-384");
-export { readTcb };
