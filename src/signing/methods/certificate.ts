@@ -1,5 +1,5 @@
 /** The method "certificate": a key whose certificate leads to an authority that the caller names. */
-import { ModelkeepError } from "../../base/index.ts";
+import type { ModelkeepError } from "../../base/index.ts";
 import {
   type Certificate,
   type ChainResult,
@@ -7,7 +7,6 @@ import {
   type DsseEnvelope,
   nameToText,
   OID,
-  parseCertificate,
 } from "../../codec/index.ts";
 import { verifyEnvelope } from "../envelope.ts";
 import { signingError } from "../errors.ts";
@@ -15,6 +14,7 @@ import { keyIdOf, type ModelSigner, pemOf, trustedKeyOf } from "../keys.ts";
 import { SIGNING_LIMITS } from "../limits.ts";
 import type { SignedPayload } from "../signer.ts";
 import { type AuthorityTrust, readCertificates, type Trust, type TrustedAuthority } from "../trust.ts";
+import { readUntrusted } from "./material.ts";
 import { alternativeNames, isSubject, subjectText } from "./subject.ts";
 
 export interface CertificateFiles {
@@ -87,15 +87,6 @@ export function verifyWithCertificate(
   const { payload } = verifyEnvelope(envelope, { publicKeys: [key] });
   const names = { subject: subjectText(leaf), alternativeNames: alternativeNames(leaf) };
   return { payload, signerKey: key, signer: { method: "certificate", ...names, caDigest: anchor.sha256 } };
-}
-
-function readUntrusted(der: Uint8Array): Certificate {
-  try {
-    return parseCertificate(der);
-  } catch (error) {
-    const detail = error instanceof ModelkeepError ? error.message : "a certificate";
-    throw signingError("BUNDLE_INVALID", { detail, cause: error });
-  }
 }
 
 /** The first member whose anchor the path leads to and whose subject it is; what fails for all is told of the last. */

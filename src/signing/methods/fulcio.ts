@@ -1,5 +1,5 @@
 /** What a keyless certificate says: one identity, and who vouched for it (Fulcio's certificate specification). */
-import { type Certificate, DER_TAG, derString, OID, parseCertificate, parseDer } from "../../codec/index.ts";
+import { type Certificate, DER_TAG, derString, OID, parseDer } from "../../codec/index.ts";
 import { signingError } from "../errors.ts";
 import type { KeylessProof } from "../trust.ts";
 
@@ -7,13 +7,12 @@ import type { KeylessProof } from "../trust.ts";
 const ISSUER_V1 = "1.3.6.1.4.1.57264.1.1";
 const ISSUER_V2 = "1.3.6.1.4.1.57264.1.8";
 
-/** Reads a leaf whose chain was checked. Throws CERTIFICATE_NOT_TRUSTED for one that is not for signing code. */
-export function readProof(leaf: Uint8Array): KeylessProof {
-  const certificate = parseCertificate(leaf);
-  const { keyUsage, extendedKeyUsage, publicKey: key } = certificate;
+/** What a leaf says whose chain was checked. Throws CERTIFICATE_NOT_TRUSTED for one that is not for signing code. */
+export function proofOf(leaf: Certificate): KeylessProof {
+  const { keyUsage, extendedKeyUsage, publicKey: key } = leaf;
   if (!extendedKeyUsage?.includes(OID.codeSigning) || keyUsage?.has("digitalSignature") !== true)
     throw signingError("CERTIFICATE_NOT_TRUSTED", { detail: "it is not for signing code" });
-  return { identity: identityOf(certificate), issuer: issuerOf(certificate), key };
+  return { identity: identityOf(leaf), issuer: issuerOf(leaf), key };
 }
 
 function identityOf({ subjectAltNames = [] }: Certificate): string {

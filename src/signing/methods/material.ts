@@ -1,6 +1,7 @@
 /** What a bundle says about how it was signed: one of three kinds of verification material, never two. */
 import { z } from "zod";
-import { fromBase64 } from "../../base/index.ts";
+import { fromBase64, ModelkeepError } from "../../base/index.ts";
+import { type Certificate, parseCertificate } from "../../codec/index.ts";
 import { signingError } from "../errors.ts";
 import { SIGNING_LIMITS } from "../limits.ts";
 
@@ -65,4 +66,14 @@ function derOf(certificate: { rawBytes: string }): Uint8Array {
   const der = fromBase64(certificate.rawBytes);
   if (!der || der.length === 0) throw signingError("BUNDLE_INVALID", { detail: "a certificate is not base64" });
   return der;
+}
+
+/** A certificate of a bundle, read strictly before anything lenient sees it. Throws BUNDLE_INVALID. */
+export function readUntrusted(der: Uint8Array): Certificate {
+  try {
+    return parseCertificate(der);
+  } catch (error) {
+    const detail = error instanceof ModelkeepError ? error.message : "a certificate";
+    throw signingError("BUNDLE_INVALID", { detail, cause: error });
+  }
 }

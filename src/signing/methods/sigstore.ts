@@ -15,7 +15,8 @@ import { signedPart } from "../envelope.ts";
 import { signingError } from "../errors.ts";
 import { trustedKeyOf } from "../keys.ts";
 import type { KeylessProof, KeylessVerifier } from "../trust.ts";
-import { readProof } from "./fulcio.ts";
+import { proofOf } from "./fulcio.ts";
+import { readUntrusted } from "./material.ts";
 import { readTrustedRoot, type TrustedRoot } from "./trusted-root.ts";
 
 type SignatureContent = SignedEntity["signature"];
@@ -45,9 +46,9 @@ export class SigstoreVerifier implements KeylessVerifier {
   prove(json: object): KeylessProof {
     return translated(() => {
       const bundle = bundleFromJSON(json);
-      const leaf = leafOf(bundle);
+      const leaf = readUntrusted(leafOf(bundle));
       this.#verify(entityOf(bundle, envelopeContent(json)), undefined);
-      return readProof(leaf);
+      return proofOf(leaf);
     });
   }
 
@@ -55,9 +56,9 @@ export class SigstoreVerifier implements KeylessVerifier {
   proveFile(json: object, artifact: Uint8Array): KeylessProof {
     return translated(() => {
       const bundle = bundleFromJSON(json);
-      const leaf = leafOf(bundle);
+      const leaf = readUntrusted(leafOf(bundle));
       this.#verify(entityOf(bundle, undefined, artifact), undefined);
-      return readProof(leaf);
+      return proofOf(leaf);
     });
   }
 

@@ -30,7 +30,9 @@ const base64 = z
 
 const time = z.iso.datetime().transform((text) => new Date(text));
 /** A key without a beginning would be valid before it was made: the beginning is asked for. */
-const validFor = z.object({ start: time, end: time.optional() });
+const validFor = z
+  .object({ start: time, end: time.nullish() })
+  .transform(({ start, end }) => ({ start, end: end ?? undefined }));
 const logId = z.object({ keyId: base64 });
 
 const log = z.object({
@@ -38,7 +40,7 @@ const log = z.object({
   hashAlgorithm: z.literal("SHA2_256"),
   publicKey: z.object({ rawBytes: base64, keyDetails: z.string().max(64), validFor }),
   logId,
-  checkpointKeyId: logId.optional(),
+  checkpointKeyId: logId.nullish(),
 });
 
 const authority = z.object({
@@ -93,17 +95,16 @@ function readJson(bytes: Uint8Array): unknown {
 
 function toLog({ baseUrl, publicKey, logId, checkpointKeyId }: z.infer<typeof log>): Log {
   const keyDetails: number = publicKey.keyDetails.startsWith("PKCS1_RSA") ? PKCS1_RSA : SPKI;
-  const { start, end } = publicKey.validFor;
   return {
     baseUrl,
     hashAlgorithm: SHA2_256,
-    publicKey: { rawBytes: publicKey.rawBytes, keyDetails, validFor: { start, end } },
+    publicKey: { rawBytes: publicKey.rawBytes, keyDetails, validFor: publicKey.validFor },
     logId,
-    checkpointKeyId,
+    checkpointKeyId: checkpointKeyId ?? undefined,
     operator: "",
   };
 }
 
-function toAuthority({ uri, certChain, validFor: { start, end } }: z.infer<typeof authority>): Authority {
-  return { subject: undefined, uri, certChain, validFor: { start, end }, operator: "" };
+function toAuthority({ uri, certChain, validFor }: z.infer<typeof authority>): Authority {
+  return { subject: undefined, uri, certChain, validFor, operator: "" };
 }
