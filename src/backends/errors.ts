@@ -1,12 +1,12 @@
-/** Errors of outside key services. */
+/** Errors of outside key services; "it said no" and "it could not be asked" have different exit codes. */
 import { defineErrors, EXIT } from "../base/index.ts";
 
 export const backendError = defineErrors("backends", {
   KMS_URI_UNKNOWN: {
     status: 400,
     exit: EXIT.usage,
-    title: "That KMS is not known",
-    hint: "this version knows key files: file:///PATH",
+    title: "That key URI is not known",
+    hint: "file:///PATH, pkcs11:token=T;object=K, vault://HOST:PORT/MOUNT/KEY or awskms://REGION/KEY",
   },
   KMS_KEY_MISSING: {
     status: 500,
@@ -16,6 +16,50 @@ export const backendError = defineErrors("backends", {
   },
   KMS_KEY_INVALID: { status: 500, exit: EXIT.failed, title: "The key file cannot be used" },
   KMS_KEY_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The key file cannot be written" },
+  KMS_KEY_NOT_FOUND: { status: 502, exit: EXIT.failed, title: "The key service has no such key" },
+  KMS_KEY_DISABLED: { status: 502, exit: EXIT.failed, title: "The key is disabled or about to be deleted" },
+  KMS_KEY_UNFIT: { status: 502, exit: EXIT.failed, title: "The key is not made for that" },
+  KMS_CREDENTIALS_MISSING: { status: 500, exit: EXIT.failed, title: "There are no credentials for the key service" },
+  KMS_CREDENTIALS_REFUSED: { status: 502, exit: EXIT.denied, title: "The key service does not accept the credentials" },
+  KMS_PIN_LOCKED: {
+    status: 502,
+    exit: EXIT.denied,
+    title: "The token's PIN is locked after too many wrong ones",
+    hint: "the token's security officer sets a new one",
+  },
+  KMS_DENIED: { status: 502, exit: EXIT.denied, title: "The key service does not allow that with this key" },
+  KMS_THROTTLED: {
+    status: 503,
+    exit: EXIT.unreachable,
+    title: "The key service has too many requests",
+    hint: "try again in a minute, or raise its quota",
+  },
+  KMS_UNREACHABLE: { status: 503, exit: EXIT.unreachable, title: "The key service cannot be reached" },
+  KMS_TLS_REFUSED: {
+    status: 503,
+    exit: EXIT.unreachable,
+    title: "The key service's certificate is not to be trusted",
+  },
+  KMS_SEALED: {
+    status: 503,
+    exit: EXIT.unreachable,
+    title: "The key service is up but sealed, on standby or not initialised",
+    hint: "unseal it, or name the active node in the URI",
+  },
+  KMS_ANSWER_INVALID: {
+    status: 502,
+    exit: EXIT.failed,
+    title: "The key service's answer is not understood",
+    hint: "is it the service that the URI names, without a proxy in between?",
+  },
+  KMS_REFUSED: { status: 502, exit: EXIT.failed, title: "The key service refused the request" },
+  PKCS11_MODULE_INVALID: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "The PKCS#11 module cannot be used",
+    hint: "name its file: ?module-path=/usr/lib/softhsm/libsofthsm2.so, or MODELKEEP_PKCS11_MODULE",
+  },
+  PKCS11_TOKEN_MISSING: { status: 502, exit: EXIT.failed, title: "No slot holds the token that the URI names" },
   UNWRAP_FAILED: {
     status: 422,
     exit: EXIT.verificationFailed,

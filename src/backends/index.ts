@@ -1,5 +1,7 @@
-/** Floor 3: clients of key services; today the key file. */
+/** Floor 3: clients of key services: the key file, PKCS#11 tokens, Vault and OpenBao, AWS KMS. */
 export { createKeyFile } from "./key-file.ts";
 export * from "./key-wrapper.ts";
 export { BACKEND_LIMITS } from "./limits.ts";
-export { openKeyWrapper } from "./open.ts";
+export { openKeyWrapper, openSigningKey } from "./open.ts";
+export type { BackendPorts, CallLimits } from "./ports.ts";
+export type { SigningBackend, SigningHash } from "./signing-backend.ts";

@@ -5,4 +5,30 @@ export const BACKEND_LIMITS = {
   keyFileBytes: 64 * 1024,
   /** Keys in one key file; the last one wraps, all unwrap. */
   keyFileVersions: 500,
+  uriCharacters: 2_048,
+  /** A file that holds a token, a PIN or an AWS profile. */
+  credentialFileBytes: 64 * 1024,
+  caFileBytes: 1024 * 1024,
+  /** A wrapped secret as a service gives it back. */
+  ciphertextBytes: 6 * 1024,
+  answerBytes: 256 * 1024,
+  answerHeadBytes: 16 * 1024,
+  connectMilliseconds: 5_000,
+  answerMilliseconds: 10_000,
+  /** Everything that one call to a service may take, retries and waits included. */
+  callMilliseconds: 30_000,
+  /** Of one request that may be repeated. */
+  attempts: 4,
+  /** The first wait before a repeat; it doubles, and a random part of it is waited. */
+  backoffMilliseconds: 200,
+  /** The longest wait, also when the service asks for more. */
+  backoffMaxMilliseconds: 4_000,
+  connections: 8,
+  /** Sessions with one PKCS#11 token. */
+  pkcs11Sessions: 4,
+  pkcs11Slots: 256,
+  /** Bytes of one attribute of a PKCS#11 object. */
+  pkcs11AttributeBytes: 4_096,
+  pkcs11ModuleBytes: 256 * 1024 * 1024,
+  pinBytes: 256,
 } as const;

@@ -5,5 +5,11 @@ export const hostError = defineErrors("host", {
   FILE_NOT_FOUND: { status: 500, exit: EXIT.failed, title: "The file does not exist" },
   FILE_UNREADABLE: { status: 500, exit: EXIT.failed, title: "The file cannot be read" },
   FILE_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The file cannot be written" },
+  FOREIGN_FUNCTIONS_MISSING: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "The package koffi, by which shared libraries are called, is not there",
+    hint: "npm install koffi",
+  },
   MEMORY_WIPED: { status: 500, exit: EXIT.failed, title: "A secret was used after it had been wiped" },
 });

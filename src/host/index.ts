@@ -1,6 +1,7 @@
 /** Floor 2: the only door to Node and the machine. */
 export * from "./clock.ts";
 export * from "./errors.ts";
+export * from "./ffi.ts";
 export * from "./files.ts";
 export * from "./guarded.ts";
 export * from "./process.ts";

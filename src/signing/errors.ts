@@ -15,6 +15,12 @@ export const signingError = defineErrors("signing", {
     hint: "openssl pkcs8 -topk8 -nocrypt -in KEY -out PLAIN, then chmod 600 PLAIN",
   },
   SIGNING_KEY_EXPOSED: { status: 400, exit: EXIT.failed, title: "The private key is open to other users" },
+  SIGNER_SIGNED_WRONG: {
+    status: 502,
+    exit: EXIT.failed,
+    title: "The key service made a signature that its own public key does not verify",
+    hint: "was the key rotated a moment ago? try again",
+  },
   PUBLIC_KEY_INVALID: { status: 400, exit: EXIT.failed, title: "The public key cannot be used" },
   BUNDLE_INVALID: { status: 400, exit: EXIT.failed, title: "The signature file is not understood" },
   BUNDLE_LEGACY: {

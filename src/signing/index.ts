@@ -2,6 +2,7 @@
 export { makeBundle, openBundle, type VerifiedManifest, verifyBundle } from "./bundle.ts";
 export { signingError } from "./errors.ts";
 export { readSigningKey } from "./key-file.ts";
+export { type KeyReferencePorts, openSigner } from "./key-reference.ts";
 export { loadEcSigner, loadTrustedKey, type ModelSigner, type TrustedKey } from "./keys.ts";
 export { SIGNING_LIMITS } from "./limits.ts";
 export type { Manifest, Resource, Serialization } from "./manifest.ts";

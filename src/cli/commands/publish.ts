@@ -5,11 +5,11 @@ import { ModelkeepError } from "../../base/index.ts";
 import { type AdvisoryIndex, defaultAdvisoriesPath, openAdvisories } from "../../bom/index.ts";
 import { homeDirectory } from "../../host/index.ts";
 import { publishSealed } from "../../publisher/index.ts";
-import { readSigningKey } from "../../signing/index.ts";
+import { openSigner } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput } from "../command.ts";
 import { foundText } from "./model.ts";
 import { openPlace } from "./sealing.ts";
-import { modelRoot, signatureOf } from "./signing.ts";
+import { KEY_ABOUT, modelRoot, signatureOf } from "./signing.ts";
 
 export const publish: Command = {
   name: "publish",
@@ -28,7 +28,7 @@ export const publish: Command = {
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
     { flag: "--to", value: "STORE", about: "where the sealed model goes: file:///FOLDER", required: true },
-    { flag: "--key", value: "PEM", about: "private key that signs, mode 0600", required: true },
+    { flag: "--key", value: "KEY", about: KEY_ABOUT, required: true },
     {
       flag: "--kms",
       value: "URI",
@@ -50,10 +50,8 @@ export const publish: Command = {
   async run(context, input) {
     const api = await context.client();
     const root = await modelRoot(context, input);
-    const signer = await readSigningKey(resolve(context.cwd, input.need("--key")));
-    const wrappers = await Promise.all(
-      input.all("--kms").map((uri) => openKeyWrapper(uri, { random: context.random })),
-    );
+    const signer = await openSigner(input.need("--key"), context);
+    const wrappers = await Promise.all(input.all("--kms").map((uri) => openKeyWrapper(uri, context)));
     const advisories = await advisoriesFor(context, input);
     try {
       const done = await publishSealed({

@@ -16,7 +16,7 @@ import {
 } from "../../sealing/index.ts";
 import {
   type ModelSigner,
-  readSigningKey,
+  openSigner,
   SIGNING_LIMITS,
   signModel,
   trustKeys,
@@ -25,7 +25,7 @@ import {
 import type { Command, CommandArgument, CommandContext, CommandInput, CommandOption } from "../command.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
-import { modelRoot, readPublicKey, signatureOf } from "./signing.ts";
+import { KEY_ABOUT, modelRoot, readPublicKey, signatureOf } from "./signing.ts";
 
 export const SEALED: CommandArgument = { name: "SEALED", about: "folder of the sealed model, or URI of its store" };
 export const PREFIX: CommandOption = { flag: "--prefix", value: "PREFIX", about: "where it lies in the store" };
@@ -41,7 +41,7 @@ async function sealedPlace(context: CommandContext, input: CommandInput) {
 }
 
 function openWrappers(context: CommandContext, uris: readonly string[]): Promise<KeyWrapper[]> {
-  return Promise.all(uris.map((uri) => openKeyWrapper(uri, { random: context.random })));
+  return Promise.all(uris.map((uri) => openKeyWrapper(uri, context)));
 }
 
 export const kmsInit: Command = {
@@ -83,13 +83,13 @@ export const seal: Command = {
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
     { flag: "--kms", value: "URI", about: "key that may open it", repeatable: true, required: true },
-    { flag: "--key", value: "PEM", about: "private key that signs, mode 0600", required: true },
+    { flag: "--key", value: "KEY", about: KEY_ABOUT, required: true },
     { flag: "--output", value: "DIR|URI", about: "where the sealed model goes", required: true },
     PREFIX,
   ],
   async run(context, input) {
     const root = await modelRoot(context, input);
-    const signer = await readSigningKey(resolve(context.cwd, input.need("--key")));
+    const signer = await openSigner(input.need("--key"), context);
     const wrappers = await openWrappers(context, input.all("--kms"));
     const store = await openPlace(context, input.need("--output"));
     const signed = await signedBy(context, root, signer);

@@ -3,7 +3,7 @@ import { join, relative, resolve, sep } from "node:path";
 import { EXIT, ModelkeepError } from "../../base/index.ts";
 import { files, readFileBounded, writeFileAtomic } from "../../host/index.ts";
 import {
-  readSigningKey,
+  openSigner,
   SIGNING_LIMITS,
   signingError,
   signModel,
@@ -17,6 +17,9 @@ import { readCertificates, readTrust, SIGNER_OPTIONS, signerData, signerText, TR
 export { readPem as readPublicKey } from "./signing-trust.ts";
 
 const SIGNATURE_FILE = "model.sig";
+
+/** What `--key` takes, wherever a command signs. */
+export const KEY_ABOUT = "EC key that signs: PEM file of mode 0600, or pkcs11:, vault:// or awskms:// URI";
 
 const IGNORE: CommandOption = {
   flag: "--ignore",
@@ -67,7 +70,7 @@ export const sign: Command = {
   ],
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
-    { flag: "--key", value: "PEM", about: "private key on P-256, P-384 or P-521, mode 0600" },
+    { flag: "--key", value: "KEY", about: KEY_ABOUT },
     ...SIGNER_OPTIONS,
     { flag: "--keyless", about: "with an identity in place of a key: verified by this version, not yet made by it" },
     { flag: "--output", value: "FILE", about: "where the signature goes; model.sig in the model when absent" },
@@ -78,7 +81,7 @@ export const sign: Command = {
     const given = input.text("--output");
     const output = given === undefined ? await signatureOf(root) : resolve(context.cwd, given);
     if (input.on("--keyless")) throw keylessUnsupported();
-    const key = await readSigningKey(resolve(context.cwd, input.need("--key")));
+    const key = await openSigner(input.need("--key"), context);
     const signer = await readCertificates(context, input, key);
     const ignore = ignoredPaths(root, input, [output]);
     const { bundle, rootDigest, files: signed } = await signModel({ root, signer, ignore, progress: context.progress });

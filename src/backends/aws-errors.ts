@@ -1,0 +1,69 @@
+/** What the refusals of AWS KMS mean. */
+import { z } from "zod";
+import { backendError } from "./errors.ts";
+import type { HttpAnswer } from "./http-service.ts";
+import { parseAnswer } from "./secret-json.ts";
+
+type Code = Parameters<typeof backendError>[0];
+
+const CODE_OF: Readonly<Record<string, Code>> = {
+  NotFoundException: "KMS_KEY_NOT_FOUND",
+  DisabledException: "KMS_KEY_DISABLED",
+  KMSInvalidStateException: "KMS_KEY_DISABLED",
+  InvalidKeyUsageException: "KMS_KEY_UNFIT",
+  UnsupportedOperationException: "KMS_KEY_UNFIT",
+  InvalidCiphertextException: "UNWRAP_FAILED",
+  IncorrectKeyException: "UNWRAP_FAILED",
+  AccessDeniedException: "KMS_DENIED",
+  AccessDenied: "KMS_DENIED",
+  OptInRequired: "KMS_DENIED",
+  UnrecognizedClientException: "KMS_CREDENTIALS_REFUSED",
+  InvalidClientTokenId: "KMS_CREDENTIALS_REFUSED",
+  InvalidSignatureException: "KMS_CREDENTIALS_REFUSED",
+  SignatureDoesNotMatch: "KMS_CREDENTIALS_REFUSED",
+  IncompleteSignature: "KMS_CREDENTIALS_REFUSED",
+  MissingAuthenticationToken: "KMS_CREDENTIALS_REFUSED",
+  MissingAuthenticationTokenException: "KMS_CREDENTIALS_REFUSED",
+  ExpiredTokenException: "KMS_CREDENTIALS_REFUSED",
+  ThrottlingException: "KMS_THROTTLED",
+  LimitExceededException: "KMS_THROTTLED",
+  TooManyRequestsException: "KMS_THROTTLED",
+  KMSInternalException: "KMS_UNREACHABLE",
+  DependencyTimeoutException: "KMS_UNREACHABLE",
+  KeyUnavailableException: "KMS_UNREACHABLE",
+};
+const LATER = new Set<Code | undefined>(["KMS_THROTTLED", "KMS_UNREACHABLE"]);
+
+const schema = z.object({ __type: z.string().max(256) });
+
+/** The service answers 400 when it is asked too often. */
+export function isThrottling(answer: HttpAnswer): boolean {
+  return answer.status !== 200 && LATER.has(CODE_OF[typeOf(answer)]);
+}
+
+/** AWS's own words are not shown: they repeat parts of the request. */
+export function awsErrorOf(answer: HttpAnswer, uri: string, deniedHint: string | undefined): Error {
+  const type = typeOf(answer);
+  const code = CODE_OF[type] ?? codeOfStatus(answer.status);
+  if (code === "UNWRAP_FAILED") return backendError(code);
+  const detail = `${uri}, ${type === "" ? `status ${answer.status}` : type}`;
+  const clock = type === "InvalidSignatureException" ? "is the clock of this machine right?" : undefined;
+  const hint = code === "KMS_DENIED" ? deniedHint : clock;
+  return backendError(code, { detail, ...(hint === undefined ? {} : { hint }) });
+}
+
+function codeOfStatus(status: number): Code {
+  if (status === 429) return "KMS_THROTTLED";
+  if (status >= 500) return "KMS_UNREACHABLE";
+  return status === 403 ? "KMS_DENIED" : "KMS_REFUSED";
+}
+
+/** The name may come with a namespace before it and a URL after it. */
+function typeOf(answer: HttpAnswer): string {
+  try {
+    const type = schema.parse(parseAnswer(answer.body)).__type;
+    return /(?:^|#)([A-Za-z]{1,64})(?::|$)/.exec(type)?.[1] ?? "";
+  } catch {
+    return "";
+  }
+}
