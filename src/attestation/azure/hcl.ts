@@ -37,12 +37,12 @@ export function parseHclReport(bytes: Uint8Array): HclReport {
   const runtimeAt = headerBytes + hardwareBytes + runtimeHeadBytes;
   if (bytes.length < runtimeAt || bytes.length > AZURE_LIMITS.hclBytes) throw malformed();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const [dataBytes, , reportType, hashType, variableBytes] = [0, 4, 8, 12, 16].map((place) =>
+  const [dataBytes, dataVersion, reportType, hashType, variableBytes] = [0, 4, 8, 12, 16].map((place) =>
     view.getUint32(headerBytes + hardwareBytes + place, true),
   ) as [number, number, number, number, number];
   const end = runtimeAt + variableBytes;
   checkHeader(view, end);
-  if (dataBytes !== runtimeHeadBytes + variableBytes || end > bytes.length) throw malformed();
+  if (dataVersion !== 1 || dataBytes !== runtimeHeadBytes + variableBytes || end > bytes.length) throw malformed();
   // The TPM hands out a whole area of its memory: nothing may hide behind the report.
   if (bytes.subarray(end).some((byte) => byte !== 0)) throw malformed();
   const [kind, hash] = [KINDS[reportType], HASHES[hashType]];
