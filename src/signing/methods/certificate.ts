@@ -3,6 +3,7 @@ import type { ModelkeepError } from "../../base/index.ts";
 import {
   type Certificate,
   type ChainResult,
+  type ChainRule,
   checkChain,
   type DsseEnvelope,
   nameToText,
@@ -107,17 +108,16 @@ function findAuthority(
   throw why ?? notTrusted(leaf, "no-path");
 }
 
-function notTrusted(leaf: Certificate, rule: string): ModelkeepError {
-  return signingError("CERTIFICATE_NOT_TRUSTED", {
-    detail: `${rule}: ${JSON.stringify(subjectText(leaf).slice(0, 200))}`,
-  });
+function notTrusted(leaf: Certificate, rule: ChainRule): ModelkeepError {
+  const detail = `${rule}: ${JSON.stringify(subjectText(leaf).slice(0, 200))}`;
+  return signingError("CERTIFICATE_NOT_TRUSTED", { detail, extra: { rule } });
 }
 
 /**
  * OMS asks for the usage digitalSignature or the purpose codeSigning. Stricter here: what is stated must allow it, so
  * that no server's certificate of the same authority signs a model.
  */
-function leafFault(leaf: Certificate): string | undefined {
+function leafFault(leaf: Certificate): ChainRule | undefined {
   const { keyUsage, extendedKeyUsage } = leaf;
   if (!keyUsage && !extendedKeyUsage) return "key-usage";
   if (keyUsage && !keyUsage.has("digitalSignature")) return "key-usage";
