@@ -113,13 +113,17 @@ function openEnvelope(file: Uint8Array, name: string, rule: string): { bytes: Ui
   return { bytes: utf8(text.slice(prefix.length, tail.index)), signature: hexBytes(tail[1], 64, rule) };
 }
 
+/** Nothing but line ends around the blocks: text between them would be signed by nobody. */
+const BLOCKS_ALONE = /^[\r\n]*(?:-----BEGIN [A-Z ]+-----[A-Za-z0-9+/=\r\n]*-----END [A-Z ]+-----[\r\n]*)+$/;
+
 /** PEM with what follows its last block cut off: chains in quotes end with a NUL. */
 export function readChain(text: string | undefined): Uint8Array[] {
   if (!text) return [];
   if (text.length > DCAP_LIMITS.certificationBytes) throw evidenceRefused("dcap.chain.size");
-  const plain = text.includes("%") ? decodePercent(text) : text;
-  const blocks = readBlocks(plain.replace(/\0+$/, ""));
+  const plain = text.includes("%") ? decodePercent(text) : withoutNuls(text);
+  const blocks = readBlocks(plain);
   if (blocks.length > DCAP_LIMITS.chainCertificates) throw evidenceRefused("dcap.chain.size");
+  if (!BLOCKS_ALONE.test(plain)) throw evidenceRefused("dcap.chain.format");
   if (blocks.some(({ label }) => label !== "CERTIFICATE")) throw evidenceRefused("dcap.chain.format");
   return blocks.map(({ der }) => der);
 }
@@ -131,6 +135,12 @@ function readBlocks(text: string): ReturnType<typeof parsePem> {
     if (error instanceof ModelkeepError) throw evidenceRefused("dcap.chain.format", error);
     throw error;
   }
+}
+
+function withoutNuls(text: string): string {
+  let end = text.length;
+  while (end > 0 && text.charCodeAt(end - 1) === 0) end--;
+  return text.slice(0, end);
 }
 
 function decodePercent(text: string): string {
