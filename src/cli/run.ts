@@ -111,6 +111,8 @@ function hintFor({ code, exit, hint }: ModelkeepError, command: Command | undefi
   const help = command === undefined ? "modelkeep help" : `modelkeep ${command.name} --help`;
   if (hint !== undefined && !(code === "USAGE" && hint === "modelkeep help")) return hint;
   if (code === "INTERNAL") return "type it again with MODELKEEP_DEBUG=1 before it, and look at the server's log";
+  if (exit === EXIT.verificationFailed)
+    return "do not use it; get it again from where it was published: modelkeep pull";
   if (exit === EXIT.unreachable) return "modelkeep doctor";
   return exit === EXIT.denied ? "modelkeep whoami" : help;
 }
