@@ -381,7 +381,7 @@ test("certificates in any order, with others beside them, are accepted; too many
   const turin = makePlatform({ product: "Turin" });
   const certificates = [genoa.ark.der, turin.ask.der, genoa.ask.der, turin.ark.der, vcek.der];
   assert.deepEqual(failedRules({ certificates }), []);
-  const many = Array.from({ length: 17 }, () => genoa.ark.der);
+  const many = Array.from({ length: 33 }, () => genoa.ark.der);
   assert.deepEqual(failedRules({ certificates: many }).slice(0, 1), ["snp.certificates.format"]);
   for (const junk of [new Uint8Array(), new Uint8Array(9000), vcek.der.slice(0, -1)]) {
     assert.deepEqual(failedRules({ certificates: [junk] }).slice(0, 1), ["snp.certificates.format"]);
@@ -421,6 +421,18 @@ test("a report cut at any place, or with more behind it, is refused and never cr
   for (let length = 0; length < report.length; length++)
     assert.deepEqual(failedRules({ reportBytes: report.subarray(0, length) }), ["snp.report.length"]);
   assert.deepEqual(failedRules({ reportBytes: Buffer.concat([report, Buffer.alloc(1)]) }), ["snp.report.length"]);
+});
+
+test("signatures of zeros, of ones and of the order itself are refused, never a crash", () => {
+  const order = Buffer.from(`${"f".repeat(48)}c7634d81f4372ddf581a0db248b0a77aecec196accc52973`, "hex").reverse();
+  const report = makeReport(vcek);
+  for (const value of [Buffer.alloc(48), Buffer.alloc(48, 0xff), order]) {
+    for (const places of [[0x2a0], [0x2e8], [0x2a0, 0x2e8]]) {
+      const reportBytes = report.slice();
+      for (const place of places) reportBytes.set(value, place);
+      assert.deepEqual(failedRules({ reportBytes }), ["snp.report.signature"]);
+    }
+  }
 });
 
 test("no bit of the chip's certificate can be flipped (property)", () => {

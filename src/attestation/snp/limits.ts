@@ -11,7 +11,7 @@ export const SNP_LIMITS = {
   /** Entries of a certificate table. */
   tableEntries: 16,
   /** Certificates of one judgement: the evidence's and the configuration's. */
-  certificates: 16,
+  certificates: 32,
   /** One certificate; AMD's have about 1700. */
   certificateBytes: 8 * 1024,
   /** Revocation lists of one judgement. */
