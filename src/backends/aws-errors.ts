@@ -34,18 +34,31 @@ const CODE_OF: Readonly<Record<string, Code>> = {
 };
 const LATER = new Set<Code | undefined>(["KMS_THROTTLED", "KMS_UNREACHABLE"]);
 
-const schema = z.object({ __type: z.string().max(256) });
+/** What Decrypt says of bytes that name no key of the account: it is the ciphertext, not the permission. */
+const NOT_A_CIPHERTEXT = /^The ciphertext refers to a /;
+
+const schema = z.object({
+  __type: z.string().max(256),
+  message: z.string().max(4_096).optional(),
+  Message: z.string().max(4_096).optional(),
+});
+
+interface Refusal {
+  /** The exception's name, empty when there is none. */
+  readonly type: string;
+  readonly words: string;
+}
 
 /** The service answers 400 when it is asked too often. */
 export function isThrottling(answer: HttpAnswer): boolean {
-  return answer.status !== 200 && LATER.has(CODE_OF[typeOf(answer)]);
+  return answer.status !== 200 && LATER.has(CODE_OF[refusalOf(answer).type]);
 }
 
 /** AWS's own words are not shown: they repeat parts of the request. */
 export function awsErrorOf(answer: HttpAnswer, uri: string, deniedHint: string | undefined): Error {
-  const type = typeOf(answer);
+  const { type, words } = refusalOf(answer);
   const code = CODE_OF[type] ?? codeOfStatus(answer.status);
-  if (code === "UNWRAP_FAILED") return backendError(code);
+  if (code === "UNWRAP_FAILED" || NOT_A_CIPHERTEXT.test(words)) return backendError("UNWRAP_FAILED");
   const detail = `${uri}, ${type === "" ? `status ${answer.status}` : type}`;
   const clock = type === "InvalidSignatureException" ? "is the clock of this machine right?" : undefined;
   const hint = code === "KMS_DENIED" ? deniedHint : clock;
@@ -59,11 +72,11 @@ function codeOfStatus(status: number): Code {
 }
 
 /** The name may come with a namespace before it and a URL after it. */
-function typeOf(answer: HttpAnswer): string {
+function refusalOf(answer: HttpAnswer): Refusal {
   try {
-    const type = schema.parse(parseAnswer(answer.body)).__type;
-    return /(?:^|#)([A-Za-z]{1,64})(?::|$)/.exec(type)?.[1] ?? "";
+    const { __type, message, Message } = schema.parse(parseAnswer(answer.body));
+    return { type: /(?:^|#)([A-Za-z]{1,64})(?::|$)/.exec(__type)?.[1] ?? "", words: message ?? Message ?? "" };
   } catch {
-    return "";
+    return { type: "", words: "" };
   }
 }

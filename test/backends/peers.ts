@@ -85,7 +85,11 @@ export async function startVault(): Promise<VaultPeer | undefined> {
 export async function startMoto(): Promise<string | undefined> {
   const python = motoPython();
   if (!existsSync(python)) return undefined;
-  return start(python, ["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], /Running on (http:\/\/127\.0\.0\.1:\d+)/);
+  return start(
+    python,
+    [join(import.meta.dirname, "moto-server.py"), "-H", "127.0.0.1", "-p", "0"],
+    /Running on (http:\/\/127\.0\.0\.1:\d+)/,
+  );
 }
 
 /** One request to moto as an administrator would make it. */
@@ -145,7 +149,8 @@ export function makeToken(label = "modelkeep"): SoftToken | undefined {
     },
     importAes(name, id, key) {
       const file = join(folder, `${id}.aes`);
-      writeFileSync(file, key, { mode: 0o600 });
+      // softhsm2-util takes the file for a C string: a zero byte ends it, and one has to.
+      writeFileSync(file, Buffer.concat([key.map((byte) => byte || 1), Buffer.alloc(1)]), { mode: 0o600 });
       importing(file, name, id, "--aes");
     },
   };
