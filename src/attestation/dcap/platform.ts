@@ -91,9 +91,9 @@ function checkStatus(rules: Rules, tcb: TcbAppraisal, profile: DcapProfile, now:
   });
 }
 
-function inGrace({ status, tcbDate }: TcbAppraisal, profile: DcapProfile, now: number): boolean {
-  if (status !== "OutOfDate" || profile.out_of_date_grace_days === 0 || tcbDate === undefined) return false;
-  return now <= tcbDate + profile.out_of_date_grace_days * DAY;
+function inGrace({ status, behindSince }: TcbAppraisal, profile: DcapProfile, now: number): boolean {
+  if (status !== "OutOfDate" || profile.out_of_date_grace_days === 0 || behindSince === undefined) return false;
+  return now <= behindSince + profile.out_of_date_grace_days * DAY;
 }
 
 function checkAge(rules: Rules, tcbDate: number | undefined, profile: DcapProfile, now: number): void {

@@ -39,6 +39,8 @@ export interface TcbAppraisal {
   readonly advisories: readonly string[];
   /** The oldest date among the levels that matched; milliseconds since the epoch. */
   readonly tcbDate?: number;
+  /** The oldest date among those of them that are not up to date: where a grace begins. */
+  readonly behindSince?: number;
   readonly module?: PartStatus;
   /** Why it is not better: what is behind, and what the newest level asks for. */
   readonly shortfall: readonly string[];
@@ -108,14 +110,18 @@ export function appraiseTcb({ info, platform, report, qe }: TcbInput): TcbApprai
   const qeStatus: PartStatus = qe?.tcbStatus ?? "NotSupported";
   const status = statusOf({ info, report, match, module: module?.status, qeStatus });
   const levels = [level, module?.level, qe].filter((found) => found !== undefined);
+  const behindLevels = levels.filter(({ tcbStatus }) => tcbStatus !== "UpToDate");
   return {
     status,
     advisories: [...new Set(levels.flatMap(({ advisoryIDs }) => advisoryIDs ?? []))].sort(),
-    ...(levels.length > 0 ? { tcbDate: Math.min(...levels.map(({ tcbDate }) => tcbDate)) } : {}),
+    ...(levels.length > 0 ? { tcbDate: oldest(levels) } : {}),
+    ...(behindLevels.length > 0 ? { behindSince: oldest(behindLevels) } : {}),
     ...(module ? { module: module.status } : {}),
     shortfall: shortfallOf(info, platform, report, level),
   };
 }
+
+const oldest = (levels: readonly { readonly tcbDate: number }[]) => Math.min(...levels.map(({ tcbDate }) => tcbDate));
 
 interface StatusParts {
   readonly info: TcbInfo;
