@@ -75,8 +75,8 @@ export const GATEWAY_INTERNALS = {
   strangerEventsPerSecond: 20,
   /** Audit events that may wait to become durable. */
   waitingEvents: 4096,
-  /** Time between two looks for providers that could not be read, in milliseconds. */
-  providersRetryMilliseconds: 1_000,
+  /** Time between two looks for other providers, beside the messages that tell of them, in milliseconds. */
+  providersLookMilliseconds: 1_000,
   /** Label sets of one counter. */
   labelSets: 2_000,
 } as const;

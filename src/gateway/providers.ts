@@ -95,22 +95,20 @@ class StoredProviders implements ProviderService {
   /** Reads are numbered as they begin: of two under way the older answer may come last. */
   #asked = 0;
   #used = 0;
-  #retry: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** What is held, as text: the same again changes nothing. */
+  #state: string | undefined;
 
   constructor(options: ProviderServiceOptions) {
     this.#options = options;
   }
 
   async start(): Promise<void> {
-    const reload = (): void => {
-      clearTimeout(this.#retry);
-      this.#reload().catch(() => {
-        this.#options.log.error("the providers could not be read");
-        this.#retry = setTimeout(reload, GATEWAY_INTERNALS.providersRetryMilliseconds).unref();
-      });
-    };
+    const reload = () => void this.#reload().catch(() => this.#options.log.error("the providers could not be read"));
     this.#unsubscribe = await this.#options.store.subscribe(CHANNEL, reload, reload);
     await this.#reload();
+    // A message can be lost, and another process may have the same file open.
+    this.#timer = setInterval(reload, GATEWAY_INTERNALS.providersLookMilliseconds).unref();
   }
 
   async set(input: ProviderInput, options: { readonly by: EntityRef }): Promise<Provider> {
@@ -173,7 +171,7 @@ class StoredProviders implements ProviderService {
   }
 
   close(): void {
-    clearTimeout(this.#retry);
+    clearInterval(this.#timer);
     this.#unsubscribe?.();
   }
 
@@ -187,12 +185,16 @@ class StoredProviders implements ProviderService {
     const page = await this.#options.store.list(TABLE, { limit: PROVIDER_LIMITS.providers });
     if (asked < this.#used) return;
     this.#used = asked;
-    this.#providers = page.records.map((record) => decode(record.value));
+    const providers = page.records.map((record) => decode(record.value));
+    const state = JSON.stringify(providers);
+    if (state === this.#state) return;
+    this.#providers = providers;
     const targets = this.#providers.flatMap((provider) =>
       provider.models.map((model) => ({ provider, model, id: `${provider.name}/${model}` })),
     );
     this.#qualified = new Map(targets.map((target) => [target.id, target]));
     this.#bare = Map.groupBy(targets, (target) => target.model);
+    this.#state = state;
     for (const listener of this.#listeners) listener();
   }
 

@@ -16,6 +16,6 @@ export const SERVER_LIMITS = {
   modelsPerPage: 100,
   /** Values in the JSON of a request; the documents of a publication are single strings. */
   bodyValues: 10_000,
-  /** Time between two looks for a policy that could not be read, in milliseconds. */
-  policyRetryMs: 1_000,
+  /** Time between two looks for another policy, beside the messages that tell of one, in milliseconds. */
+  policyLookMs: 1_000,
 } as const;

@@ -78,7 +78,7 @@ class StoredPolicies implements PolicyService {
   /** Reads of the stored policy are numbered as they begin: of two under way the older answer may come last. */
   #asked = 0;
   #used = 0;
-  #retry: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(ports: PolicyServicePorts) {
     this.#ports = ports;
@@ -88,6 +88,8 @@ class StoredPolicies implements PolicyService {
     const reload = () => void this.#reloadOrRefuse();
     this.#unsubscribe = await this.#ports.store.subscribe(CHANNEL, reload, reload);
     this.#use(await this.#read());
+    // A message can be lost, and another process may have the same file open.
+    this.#timer = setInterval(reload, SERVER_LIMITS.policyLookMs).unref();
   }
 
   current(): StoredPolicy {
@@ -120,7 +122,7 @@ class StoredPolicies implements PolicyService {
   }
 
   close(): void {
-    clearTimeout(this.#retry);
+    clearInterval(this.#timer);
     this.#unsubscribe?.();
   }
 
@@ -161,23 +163,24 @@ class StoredPolicies implements PolicyService {
     return record ? fromRecord(record.value, record.version) : defaultPolicy();
   }
 
+  /** The same policy keeps its engine, and so the decisions that are remembered. */
   #use(policy: StoredPolicy): void {
+    const { version, digest } = this.#current;
+    if (this.#engine !== refuseAll && version === policy.version && digest === policy.digest) return;
     this.#engine = PolicyEngine.load(policy.text);
     this.#current = policy;
   }
 
-  /** Another replica changed the policy. One that cannot be read here refuses everything until it can be. */
+  /** Another replica may have changed the policy. One that cannot be read here refuses everything until it can be. */
   async #reloadOrRefuse(): Promise<void> {
     const asked = ++this.#asked;
-    clearTimeout(this.#retry);
     try {
       const stored = await this.#read();
       if (this.#isNewest(asked)) this.#use(stored);
     } catch (error) {
-      if (!this.#isNewest(asked)) return;
+      if (!this.#isNewest(asked) || this.#engine === refuseAll) return;
       this.#ports.log.error("the policy cannot be reloaded: everything is refused", { error });
       this.#engine = refuseAll;
-      this.#retry = setTimeout(() => void this.#reloadOrRefuse(), SERVER_LIMITS.policyRetryMs).unref();
     }
   }
 

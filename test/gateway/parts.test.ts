@@ -150,7 +150,7 @@ test("a provider whose name resolves to a refused address is not kept", async ()
   }
 });
 
-test("a deleted provider does not come back with an older answer, and what failed is recorded as failed", async (t) => {
+test("a deleted provider does not come back with an older answer, a lost message is made up for, and what failed is recorded as failed", async (t) => {
   const by = { type: "Admin", id: "a" };
   const input = { name: "p", kind: "openai", baseUrl: "https://127.0.0.1/v1", secret: "k", models: ["m"] } as const;
   const [store, recorder] = [new MemoryStore(), new KeptEvents()];
@@ -173,6 +173,10 @@ test("a deleted provider does not come back with an older answer, and what faile
   gate.resolve();
   await new Promise((resolve) => setTimeout(resolve, 10));
   assert.deepEqual(replica.list(), []);
+  store.notify = async () => undefined;
+  await writer.set(input, { by });
+  for (let i = 0; i < 300 && replica.list().length === 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(replica.list().length, 1);
   store.put = async () => Promise.reject(new Error("gone"));
   await assert.rejects(writer.set(input, { by }), /gone/);
   assert.deepEqual(

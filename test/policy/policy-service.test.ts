@@ -164,6 +164,21 @@ test("a policy that could not be read decides again once it can be, told or not"
   await until(() => service.authorizer().decide(useModel).allowed);
 });
 
+test("a replica that no message reaches decides by the new policy all the same, and keeps an old one's decisions", async () => {
+  const store = await newStore();
+  const replica = await serviceOn(store);
+  const deaf = new Proxy(store, {
+    get: (target, name) => (name === "notify" ? async () => undefined : Reflect.get(target, name).bind(target)),
+  });
+  const before = replica.authorizer();
+  const writer = await serviceOn(deaf);
+  await store.notify("policy", "0");
+  await new Promise((r) => setTimeout(r, 20));
+  assert.equal(replica.authorizer(), before);
+  await writer.set(MORE, { by: admin });
+  await until(() => replica.authorizer().decide(useModel).allowed);
+});
+
 test("of two reads under way the older answer does not bring an older policy back", async () => {
   const store = await newStore();
   let late: Promise<void> | undefined;
