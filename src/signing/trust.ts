@@ -1,5 +1,4 @@
 /** Whom a caller trusts to sign: named keys, named authorities, named identities; never what the system trusts. */
-import type { KeyObject } from "node:crypto";
 import { type Certificate, parseCertificate, parsePem } from "../codec/index.ts";
 import { signingError } from "./errors.ts";
 import { loadTrustedKey, type TrustedKey, textOf } from "./keys.ts";
@@ -36,7 +35,7 @@ export interface TrustedIdentity {
 
 /** What a keyless bundle proved; whether that signer is trusted is another question. */
 export interface KeylessProof extends TrustedIdentity {
-  readonly key: KeyObject;
+  readonly key: TrustedKey;
 }
 
 export interface KeylessVerifier {

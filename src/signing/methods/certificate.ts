@@ -11,11 +11,11 @@ import {
 } from "../../codec/index.ts";
 import { verifyEnvelope } from "../envelope.ts";
 import { signingError } from "../errors.ts";
-import { keyIdOf, type ModelSigner, pemOf, trustedKeyOf } from "../keys.ts";
+import { keyIdOf, type ModelSigner, pemOf } from "../keys.ts";
 import { SIGNING_LIMITS } from "../limits.ts";
 import type { SignedPayload } from "../signer.ts";
 import { type AuthorityTrust, readCertificates, type Trust, type TrustedAuthority } from "../trust.ts";
-import { readUntrusted } from "./material.ts";
+import { keyOf, readUntrusted } from "./material.ts";
 import { alternativeNames, isSubject, subjectText } from "./subject.ts";
 
 export interface CertificateFiles {
@@ -80,11 +80,7 @@ export function verifyWithCertificate(
   const [leaf, ...candidates] = ders.map(readUntrusted);
   if (!leaf) throw signingError("BUNDLE_INVALID", { detail: "no certificate" });
   const { anchor } = findAuthority(leaf, candidates, authorities);
-  const key = trustedKeyOf(leaf.publicKey);
-  if (!key)
-    throw signingError("SIGNING_METHOD_UNSUPPORTED", {
-      detail: "the key of the certificate is not on P-256, P-384 or P-521",
-    });
+  const key = keyOf(leaf);
   const { payload } = verifyEnvelope(envelope, { publicKeys: [key] });
   const names = { subject: subjectText(leaf), alternativeNames: alternativeNames(leaf) };
   return { payload, signerKey: key, signer: { method: "certificate", ...names, caDigest: anchor.sha256 } };

@@ -2,6 +2,7 @@
 import { type Certificate, DER_TAG, derString, OID, parseDer } from "../../codec/index.ts";
 import { signingError } from "../errors.ts";
 import type { KeylessProof } from "../trust.ts";
+import { keyOf } from "./material.ts";
 
 /** The issuer as raw text, and as a UTF8String since the second version. */
 const ISSUER_V1 = "1.3.6.1.4.1.57264.1.1";
@@ -9,10 +10,12 @@ const ISSUER_V2 = "1.3.6.1.4.1.57264.1.8";
 
 /** What a leaf says whose chain was checked. Throws CERTIFICATE_NOT_TRUSTED for one that is not for signing code. */
 export function proofOf(leaf: Certificate): KeylessProof {
-  const { keyUsage, extendedKeyUsage, publicKey: key } = leaf;
+  const { keyUsage, extendedKeyUsage, unknownCritical } = leaf;
+  if (unknownCritical.length > 0)
+    throw signingError("CERTIFICATE_NOT_TRUSTED", { detail: `unknown critical extension ${unknownCritical[0]}` });
   if (!extendedKeyUsage?.includes(OID.codeSigning) || keyUsage?.has("digitalSignature") !== true)
     throw signingError("CERTIFICATE_NOT_TRUSTED", { detail: "it is not for signing code" });
-  return { identity: identityOf(leaf), issuer: issuerOf(leaf), key };
+  return { identity: identityOf(leaf), issuer: issuerOf(leaf), key: keyOf(leaf) };
 }
 
 function identityOf({ subjectAltNames = [] }: Certificate): string {

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { fromBase64, ModelkeepError } from "../../base/index.ts";
 import { type Certificate, parseCertificate } from "../../codec/index.ts";
 import { signingError } from "../errors.ts";
+import { type TrustedKey, trustedKeyOf } from "../keys.ts";
 import { SIGNING_LIMITS } from "../limits.ts";
 
 export const MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -76,4 +77,13 @@ export function readUntrusted(der: Uint8Array): Certificate {
     const detail = error instanceof ModelkeepError ? error.message : "a certificate";
     throw signingError("BUNDLE_INVALID", { detail, cause: error });
   }
+}
+
+/** Throws SIGNING_METHOD_UNSUPPORTED for a key that OMS does not know. */
+export function keyOf({ publicKey }: Certificate): TrustedKey {
+  const key = trustedKeyOf(publicKey);
+  if (key) return key;
+  throw signingError("SIGNING_METHOD_UNSUPPORTED", {
+    detail: "the key of the certificate is not on P-256, P-384 or P-521",
+  });
 }

@@ -13,10 +13,10 @@ import { equalBytes, ModelkeepError } from "../../base/index.ts";
 import { parseDsse } from "../../codec/index.ts";
 import { signedPart } from "../envelope.ts";
 import { signingError } from "../errors.ts";
-import { trustedKeyOf } from "../keys.ts";
+import type { TrustedKey } from "../keys.ts";
 import type { KeylessProof, KeylessVerifier } from "../trust.ts";
 import { proofOf } from "./fulcio.ts";
-import { readUntrusted } from "./material.ts";
+import { keyOf, readUntrusted } from "./material.ts";
 import { readTrustedRoot, type TrustedRoot } from "./trusted-root.ts";
 
 type SignatureContent = SignedEntity["signature"];
@@ -47,7 +47,7 @@ export class SigstoreVerifier implements KeylessVerifier {
     return translated(() => {
       const bundle = bundleFromJSON(json);
       const leaf = readUntrusted(leafOf(bundle));
-      this.#verify(entityOf(bundle, envelopeContent(json)), undefined);
+      this.#verify(entityOf(bundle, envelopeContent(json, keyOf(leaf))), undefined);
       return proofOf(leaf);
     });
   }
@@ -100,7 +100,7 @@ function entityOf(bundle: Bundle, content: SignatureContent | undefined, artifac
 }
 
 /** Our own reading of the envelope: the hash goes with the curve, where the library takes SHA-256 for each. */
-function envelopeContent(json: object): SignatureContent {
+function envelopeContent(json: object, key: TrustedKey): SignatureContent {
   const envelope = parseDsse("dsseEnvelope" in json ? (json.dsseEnvelope as object) : {});
   const { signed, signature } = signedPart(envelope);
   return {
@@ -109,7 +109,7 @@ function envelopeContent(json: object): SignatureContent {
     compareDigest: (digest) => equalBytes(digest, sha(256, envelope.payload)),
     compareSignedDigest: (digest) =>
       [256, 384, 512].some((bits) => digest.length * 8 === bits && equalBytes(digest, sha(bits, signed))),
-    verifySignature: (key) => trustedKeyOf(key)?.verifies(signed, signature) ?? false,
+    verifySignature: () => key.verifies(signed, signature),
   };
 }
 
