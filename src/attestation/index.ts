@@ -11,13 +11,67 @@ export {
   verifyAzureSnp,
 } from "./azure/snp.ts";
 export { tpmQualifyingData } from "./azure/tpm-quote.ts";
+export { DcapCache } from "./dcap/cache.ts";
+export { INTEL_SGX_ROOT_SHA256 } from "./dcap/certificates.ts";
+export { type Collateral, collateralFromPcs, type PcsFiles, parseCollateral } from "./dcap/collateral.ts";
+export { parseQuote, type Quote, type Tee } from "./dcap/evidence.ts";
+export { type DcapEvidence, parseDcapEvidence } from "./dcap/evidence-json.ts";
+export {
+  type CollateralRequest,
+  type CollateralSource,
+  collateralRequest,
+  type DcapJudgeOptions,
+  judgeQuote,
+} from "./dcap/judge.ts";
+export { type PcsRequest, type PcsUrls, pcsUrls } from "./dcap/pcs.ts";
+export type { SgxReport, TdReport } from "./dcap/reports.ts";
+export type { TcbStatus } from "./dcap/tcb.ts";
+export { type VerifyQuoteInput, verifyQuote } from "./dcap/verify.ts";
 export { attestationError } from "./errors.ts";
+export { parseCcel } from "./eventlog/ccel.ts";
+export { parseDstackEventLog } from "./eventlog/dstack.ts";
+export type { MeasuredEvent } from "./eventlog/event.ts";
+export { type RuntimeRegisters, replayEventLog } from "./eventlog/replay.ts";
 export { createInsecureDevCollector } from "./insecure-dev/collector.ts";
 export { INSECURE_DEV_KIND } from "./insecure-dev/format.ts";
 export { type LaunchDescription, launchDescription, measureLaunch, parseLaunch } from "./insecure-dev/launch.ts";
 export { createInsecureDevVerifier } from "./insecure-dev/verifier.ts";
 export { ATTESTATION_LIMITS } from "./limits.ts";
+export { createNvidiaCache, type NvidiaCache } from "./nvidia/cache.ts";
+export type { FwidClaim, GpuClaims, RevocationClaim } from "./nvidia/claims.ts";
+export {
+  NVIDIA_NRAS_KEYS_URL,
+  NVIDIA_OCSP_URL,
+  type OcspQuestion,
+  ocspQuestions,
+  parseRimAnswer,
+  rimUrl,
+} from "./nvidia/collateral.ts";
+export { type CompositeClaims, type CompositeInput, verifyComposite } from "./nvidia/composite.ts";
+export {
+  type GpuEvidence,
+  type GuestCcState,
+  makeGpuEvidence,
+  NVIDIA_KIND,
+  type NvidiaEvidence,
+  parseGpuEvidence,
+} from "./nvidia/evidence.ts";
+export { type NrasClaims, type NrasInput, verifyNrasToken } from "./nvidia/nras.ts";
+export { type NrasKey, parseNrasKeys } from "./nvidia/nras-keys.ts";
+export { type NvidiaProfile, nvidiaProfile } from "./nvidia/profile.ts";
+export { parseRim, type Rim, verifyRim } from "./nvidia/rim.ts";
+export {
+  createNvidiaJudge,
+  createNvidiaVerifier,
+  type NvidiaJudge,
+  type NvidiaVerifierOptions,
+} from "./nvidia/verifier.ts";
+export { type GpuInput, verifyGpu } from "./nvidia/verify.ts";
+export { rimIds } from "./nvidia/versions.ts";
 export { createRegistry, createVerifiers, type VerifierOptions, type VerifierRegistry } from "./registry.ts";
+export type { SgxClaims } from "./sgx/claims.ts";
+export { type SgxProfile, type SgxProfileInput, sgxProfile } from "./sgx/profile.ts";
+export { createSgxVerifier, SGX_KIND } from "./sgx/verifier.ts";
 export { type CertificateKind, parseCertificateTable, type TableEntry } from "./snp/certificate-table.ts";
 export type { SnpClaims } from "./snp/claims.ts";
 export { parseSnpReport, type SnpReport } from "./snp/evidence.ts";
@@ -34,4 +88,14 @@ export {
   type SnpVerifierOptions,
 } from "./snp/verifier.ts";
 export { type SnpRequest, verifySnp } from "./snp/verify.ts";
+export {
+  AZURE_TDX_KIND,
+  type AzureTdxClaims,
+  type AzureTdxOptions,
+  createAzureTdxVerifier,
+  verifyAzureTdx,
+} from "./tdx/azure.ts";
+export type { TdxClaims } from "./tdx/claims.ts";
+export { type TdxProfile, type TdxProfileInput, tdxProfile } from "./tdx/profile.ts";
+export { createTdxVerifier, measureTdx, TDX_KIND } from "./tdx/verifier.ts";
 export type { Rule, RuleResult, Verdict } from "./verdict.ts";

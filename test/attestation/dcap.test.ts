@@ -682,3 +682,20 @@ test("a signature by another curve's key is no signature", () => {
   const pck = makePck({}, { keys });
   assert.deepEqual(failed(judge({ quote: { pck, qeSigner: makeKeys().privateKey } })), ["dcap.qe-report.signature"]);
 });
+
+test("signatures of zeros and keys that are no point verify nothing", () => {
+  const bytes = writeQuote();
+  const { signedBytes } = parseQuote(bytes);
+  const collateral = makeCollateral();
+  const at = signedBytes.length + 4;
+  const judgeWith = (offset: number, length: number, byte: number) => {
+    const touched = bytes.slice();
+    touched.fill(byte, offset, offset + length);
+    return failed(verifyQuote({ quote: touched, collateral, profile: tdxProfile.parse({}), now: NOW, anchors }));
+  };
+  for (const byte of [0, 0xff]) {
+    assert.deepEqual(judgeWith(at, 64, byte), ["dcap.quote.signature"]);
+    assert.deepEqual(judgeWith(at + 64, 64, byte), ["dcap.qe-report.key", "dcap.quote.signature"]);
+    assert.deepEqual(judgeWith(at + 128 + 6 + 384, 64, byte), ["dcap.qe-report.signature"]);
+  }
+});
