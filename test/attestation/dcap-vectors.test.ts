@@ -249,6 +249,21 @@ test("a refusal says which component is behind", (t) => {
   assert.match(haveOf(verdict, "dcap.tcb.status") ?? "", /SGX component 7 is 3, the level asks for 5/);
 });
 
+test("trap 15: the older evaluation under which the recorded machine was fine is refused by its number", (t) => {
+  if (!hasVectors) return t.skip(ABSENT);
+  const bytes = bytesOf("tdx/alibaba-v5-90c06f-rollback/quote.bin");
+  const { report } = parseQuote(bytes);
+  const service = report.tee === "tdx" && report.mrServiceTd ? [Buffer.from(report.mrServiceTd).toString("hex")] : [];
+  const profile = { ...noLists, mr_service_td: service };
+  const judge = (more: TdxProfileInput) =>
+    judgeTdx(bytes, collateral.eval17("90c06f000000"), "2025-06-20T00:00:00Z", { ...profile, ...more });
+  assert.equal(judge({}).verdict, "accepted");
+  assert.deepEqual(failed(judge({ minimum_tcb_evaluation_data_number: 18 })), [
+    "dcap.tcb-info.evaluation",
+    "dcap.qe-identity.evaluation",
+  ]);
+});
+
 test("trap 10: Intel's rule and a comparison of all 16 components differ exactly where the vectors say", (t) => {
   if (!hasVectors) return t.skip(ABSENT);
   const differing = tdxCases.flatMap((one) => {

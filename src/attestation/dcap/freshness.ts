@@ -7,6 +7,7 @@ import { DCAP_LIMITS } from "./limits.ts";
 import type { DcapProfile } from "./profile.ts";
 import type { TrustedCollateral } from "./trust.ts";
 
+const ROOT_LIST_TIME = "dcap.root-crl.time";
 const DAY = 24 * 60 * 60 * 1000;
 
 export const iso = (time: number) => new Date(time).toISOString();
@@ -34,7 +35,7 @@ function periodsOf(collateral: Collateral, trusted: TrustedCollateral) {
     period: { issuedAt: document.issueDate, nextUpdateAt: document.nextUpdate },
   }));
   const lists = [
-    { id: "dcap.root-crl.time", crl: trusted.rootCrl },
+    { id: ROOT_LIST_TIME, crl: trusted.rootCrl },
     { id: "dcap.pck-crl.time", crl: trusted.pckCrl },
   ].flatMap(({ id, crl }) => (crl ? [{ id, period: { issuedAt: crl.thisUpdate, nextUpdateAt: crl.nextUpdate } }] : []));
   return [...documents, ...lists];
@@ -48,7 +49,7 @@ export function checkFreshness(
   now: number,
 ): void {
   for (const { id, period } of periodsOf(collateral, trusted)) checkPeriod(rules, id, period, profile, now);
-  checkAge(rules, periodOf(collateral, trusted).issuedAt, profile, now);
+  checkAge(rules, oldestMonthly(collateral, trusted), profile, now);
   checkEvaluation(rules, "dcap.tcb-info.evaluation", collateral.tcbInfo.content.tcbEvaluationDataNumber, profile);
   checkEvaluation(rules, "dcap.qe-identity.evaluation", collateral.qeIdentity.content.tcbEvaluationDataNumber, profile);
 }
@@ -64,6 +65,12 @@ function checkPeriod(rules: Rules, id: string, period: Period, profile: DcapProf
     have: `${iso(period.issuedAt)} to ${iso(period.nextUpdateAt)}`,
     need: grace > 0 ? `current, or expired for at most ${profile.expired_collateral_grace_days} days` : "current",
   });
+}
+
+/** The root's list is issued once a year and says nothing of how old the rest is. */
+function oldestMonthly(collateral: Collateral, trusted: TrustedCollateral): number {
+  const monthly = periodsOf(collateral, trusted).filter(({ id }) => id !== ROOT_LIST_TIME);
+  return Math.min(...monthly.map(({ period }) => period.issuedAt));
 }
 
 function checkAge(rules: Rules, issuedAt: number, profile: DcapProfile, now: number): void {

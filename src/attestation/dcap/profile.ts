@@ -31,7 +31,11 @@ export const dcapFields = {
     .min(0)
     .optional()
     .describe("Refuses collateral of an older evaluation: somebody may replay one under which the platform was fine"),
-  maximum_collateral_age_days: days.optional().describe("Refuses collateral that was issued longer ago"),
+  maximum_collateral_age_days: days
+    .optional()
+    .describe(
+      "Refuses collateral that was issued longer ago; the root's revocation list, which is issued yearly, does not count",
+    ),
   expired_collateral_grace_days: days
     .default(0)
     .describe("Accepts collateral so many days after its issuer promised a newer one, for machines without a network"),

@@ -22,7 +22,7 @@ const AUTOMATA = "sgx/automata-v3-00606a000000";
 interface Files {
   readonly tcbInfo: string;
   readonly qeIdentity: string;
-  readonly rootCrl?: string;
+  readonly rootCrl?: string | Uint8Array;
   readonly pckCrl?: string;
 }
 
@@ -33,7 +33,7 @@ function fromFiles({ tcbInfo, qeIdentity, rootCrl, pckCrl }: Files): Collateral 
     tcbInfoIssuerChain: textOf(`${EVAL_18}/tcb_signing_chain.pem`),
     qeIdentity: bytesOf(qeIdentity),
     qeIdentityIssuerChain: textOf(`${EVAL_18}/qe_identity_signing_chain.pem`),
-    ...(rootCrl ? { rootCrl: bytesOf(rootCrl) } : {}),
+    ...(rootCrl ? { rootCrl: typeof rootCrl === "string" ? bytesOf(rootCrl) : rootCrl } : {}),
     ...(pckCrl ? { pckCrl: bytesOf(pckCrl) } : {}),
   });
 }
@@ -65,14 +65,13 @@ export const collateral = {
       rootCrl: `${EVAL_18}/root_ca_crl.der`,
       pckCrl: `${EVAL_18}/pck_crl_platform.der`,
     }),
-  automata: () => ({
-    ...fromFiles({
+  automata: () =>
+    fromFiles({
       tcbInfo: `${AUTOMATA}/tcb_info.json`,
       qeIdentity: `${AUTOMATA}/qe_identity.json`,
+      rootCrl: summerRootCrl(),
       pckCrl: `${AUTOMATA}/pck_crl_platform.der`,
     }),
-    rootCrl: summerRootCrl(),
-  }),
   sgxDebug: () =>
     fromFiles({ tcbInfo: "sgx/debug-v3-00a067110000/tcb_info.json", qeIdentity: `${AUTOMATA}/qe_identity.json` }),
 };
