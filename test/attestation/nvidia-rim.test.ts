@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { createRimCache, parseRim, verifyRim } from "../../src/attestation/nvidia/rim.ts";
+import { createNvidiaCache } from "../../src/attestation/nvidia/cache.ts";
+import { parseRim, type Rim, verifyRim } from "../../src/attestation/nvidia/rim.ts";
 import { fromUtf8, ModelkeepError, utf8 } from "../../src/base/index.ts";
 import {
   ABSENT,
@@ -155,16 +156,22 @@ test("an expired signer counts only where the profile says so, and never before 
 });
 
 test("a cache keeps signatures and forgets dates, pins and what was not used for longest", () => {
-  const cache = createRimCache(2);
+  const cache = createNvidiaCache({ rims: 2, paths: 2 });
   assert.deepEqual(failedRules(judge(good, { cache })), []);
   assert.deepEqual(failedRules(judge(good, { cache })), []);
   assert.deepEqual(failedRules(judge(good, { cache, now: Date.UTC(2040, 0, 1) })), ["nvidia.rim.chain"]);
   assert.deepEqual(failedRules(judge(good, { cache, now: Date.UTC(2020, 0, 1) })), ["nvidia.rim.chain"]);
   assert.deepEqual(failedRules(judge(good, { cache, anchors: ["00".repeat(32)] })), ["nvidia.rim.chain"]);
   assert.deepEqual(failedRules(judge(text.replace("580.1", "580.2"), { cache })), ["nvidia.rim.signature"]);
-  assert.equal(cache.size, 1, "what is refused is not kept");
+  assert.equal(cache.rims.size, 1, "what is refused is not kept");
   for (const version of ["1.0", "1.1", "1.2"]) judge(makeRim({ ...options, version }, signer), { cache });
-  assert.equal(cache.size, 2);
+  assert.equal(cache.rims.size, 2);
+  assert.equal(cache.paths.size, 1, "one signer");
+  for (let i = 0; i < 3; i++) {
+    const other = makeRimSigner();
+    judge(makeRim(options, other), { cache, anchors: [other.anchor] });
+  }
+  assert.equal(cache.paths.size, 2);
 });
 
 test("signed manifests of another shape are refused", () => {
@@ -196,6 +203,8 @@ test("signed manifests of another shape are refused", () => {
   assert.throws(() => parseRim(new Uint8Array(300_000)));
 });
 
+const content = (rim?: Rim) => [rim?.product, rim?.version, rim?.measurements];
+
 test("no bit of what is signed can be flipped, and no cut crashes (property)", () => {
   const seconds = Number(process.env.MODELKEEP_FUZZ_SECONDS ?? 0);
   const runs = (some: number) =>
@@ -205,8 +214,7 @@ test("no bit of what is signed can be flipped, and no cut crashes (property)", (
       const flipped = good.slice();
       flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
       const verdict = judge(flipped);
-      if (verdict.verdict === "accepted")
-        assert.deepEqual(verdict.claims?.measurements, judge(good).claims?.measurements);
+      if (verdict.verdict === "accepted") assert.deepEqual(content(verdict.claims), content(judge(good).claims));
     }),
     runs(300),
   );

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { createNvidiaCache } from "../../src/attestation/nvidia/cache.ts";
 import type { NvidiaArch } from "../../src/attestation/nvidia/evidence.ts";
 import { makeGpuEvidence, parseGpuEvidence } from "../../src/attestation/nvidia/evidence.ts";
 import type { NvidiaProfile } from "../../src/attestation/nvidia/profile.ts";
-import { createRimCache } from "../../src/attestation/nvidia/rim.ts";
 import { type GpuInput, verifyGpu } from "../../src/attestation/nvidia/verify.ts";
 import { fromHex } from "../../src/base/index.ts";
 import { makeAuthority, makeCertificate, makeOcspResponse, type Party } from "../support/der-writer.ts";
@@ -539,9 +539,21 @@ test("devices and versions that the profile names", () => {
   ]);
 });
 
-test("a cache of manifests changes nothing in a verdict, also when time goes on", () => {
-  const cache = createRimCache();
-  for (const now of [NOW, NOW, Date.UTC(2040, 0, 1), NOW]) {
+test("a switch signs which one it is, and its certificate says the same", { skip: ABSENT }, () => {
+  const chain = vectorText("switch-ls10/cert_chain.pem");
+  const evidence = makeGpuEvidence("LS10", vectorReport("switch-ls10/report.txt"), chain);
+  const { report } = evidence;
+  const profile = profileOf({ ...OFFLINE, require_rims: false });
+  for (const switchPdis of [[], ["0000000000000001"], [...report.opaque.switchPdis, "0000000000000001"]]) {
+    const forged = { ...evidence, report: { ...report, opaque: { ...report.opaque, switchPdis } } };
+    const rest = { rims: [], ocsp: [], profile, now: at(2025, 6), expectedNonce: report.nonce };
+    assert.deepEqual(failedRules(verifyGpu({ evidence: forged, ...rest })), ["nvidia.device.pdi"]);
+  }
+});
+
+test("a cache of manifests and chains changes nothing in a verdict, also when time goes on", () => {
+  const cache = createNvidiaCache();
+  for (const now of [NOW, NOW, Date.UTC(2040, 0, 1), Date.UTC(2020, 0, 1), NOW]) {
     assert.deepEqual(failedRules(judge({ input: { cache, now } })), failedRules(judge({ input: { now } })));
   }
 });
@@ -549,7 +561,7 @@ test("a cache of manifests changes nothing in a verdict, also when time goes on"
 test("no bit of what is signed can be flipped (property)", () => {
   const raw = writeReport(leaf.privateKey);
   const seconds = Number(process.env.MODELKEEP_FUZZ_SECONDS ?? 0);
-  const cache = createRimCache();
+  const cache = createNvidiaCache();
   fc.assert(
     fc.property(fc.nat(raw.length * 8 - 1), (bit) => {
       const flipped = raw.slice();

@@ -2,7 +2,6 @@
 import { toHex } from "../../base/index.ts";
 import {
   type Certificate,
-  checkChain,
   type DerNode,
   derOctets,
   derOid,
@@ -10,11 +9,12 @@ import {
   isContext,
   nameToText,
   parseDer,
+  type VerifiedPath,
 } from "../../codec/index.ts";
 import type { Rules } from "../verdict.ts";
+import { findPath, type PathInput } from "./cache.ts";
 import type { FwidClaim } from "./claims.ts";
 import type { GpuEvidence, NvidiaArch } from "./evidence.ts";
-import { NVIDIA_LIMITS } from "./limits.ts";
 
 const SERIAL_NUMBER = "2.5.4.5";
 /** TCG DICE: CompositeDeviceID, which ends with the FWID, and DiceTcbInfo, which lists them. */
@@ -25,14 +25,6 @@ const SHA384 = "2.16.840.1.101.3.4.2.2";
 /** The identity of the chip's links follows one octet that says what kind of chip it is. */
 const PDI = /^[0-9A-F]{2}([0-9A-F]{16})$/i;
 
-/** What every chain here asks of its leaf. */
-export const SIGNER = {
-  maxDepth: NVIDIA_LIMITS.chainCertificates,
-  leafRules: { keyUsage: ["digitalSignature"], endEntity: true },
-} as const;
-
-export const pins = (anchors: readonly string[]) => anchors.map((sha256) => ({ sha256 }));
-
 const CHIPS: readonly (readonly [RegExp, NvidiaArch])[] = [
   [/^GH100 /, "HOPPER"],
   [/^GB10[0-9] /, "BLACKWELL"],
@@ -41,19 +33,12 @@ const CHIPS: readonly (readonly [RegExp, NvidiaArch])[] = [
 ];
 
 /** The path from the leaf to the pin, every certificate valid at `now`; undefined when there is none. */
-export function checkDeviceChain(
-  rules: Rules,
-  certificates: readonly Certificate[],
-  now: number,
-  anchors: readonly string[],
-): readonly Certificate[] | undefined {
-  const [leaf, ...intermediates] = certificates;
-  if (!leaf) return undefined;
-  const result = checkChain({ leaf, intermediates, anchors: pins(anchors), now, ...SIGNER });
+export function checkDeviceChain(rules: Rules, input: PathInput): VerifiedPath | undefined {
+  const result = findPath(input);
   rules.check("nvidia.device.chain", result.ok, {
     passed: "the device's key chains to NVIDIA's pinned root",
     failed: result.ok ? "" : `the device's chain fails: ${result.rule} at ${result.certificate}`,
-    have: nameToText(leaf.subject),
+    have: nameToText(input.certificates[0].subject),
   });
   return result.ok ? result.path : undefined;
 }

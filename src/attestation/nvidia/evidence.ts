@@ -16,7 +16,7 @@ export type NvidiaArch = z.output<typeof nvidiaArch>;
 export interface GpuEvidence {
   readonly arch: NvidiaArch;
   readonly report: SpdmReport;
-  readonly certificates: readonly Certificate[];
+  readonly certificates: readonly [Certificate, ...Certificate[]];
 }
 
 /**
@@ -102,12 +102,14 @@ function decodeChain(encoded: string): string {
 }
 
 /** Collectors end the text with NULs, as the driver's C interface gives it. */
-function parseChain(pem: string): readonly Certificate[] {
+function parseChain(pem: string): GpuEvidence["certificates"] {
   try {
     const blocks = parsePem(pem.replace(/\0+$/, ""));
     if (blocks.length > NVIDIA_LIMITS.chainCertificates) throw new Error(`${blocks.length} certificates`);
     if (blocks.some(({ label }) => label !== "CERTIFICATE")) throw new Error("not only certificates");
-    return blocks.map(({ der }) => parseCertificate(der));
+    const [leaf, ...others] = blocks.map(({ der }) => parseCertificate(der));
+    if (!leaf) throw new Error("no certificate");
+    return [leaf, ...others];
   } catch (error) {
     throw evidenceRefused("nvidia.chain.format", error);
   }

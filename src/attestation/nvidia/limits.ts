@@ -24,6 +24,8 @@ export const NVIDIA_LIMITS = {
   rimAlternatives: 32,
   /** Verified manifests that a cache keeps. */
   cachedRims: 128,
+  /** Verified chains that a cache keeps: one for each device and signer. */
+  cachedPaths: 1024,
   /** OCSP responses for one appraisal. */
   ocspResponses: 128,
   /** One OCSP response, in bytes. */

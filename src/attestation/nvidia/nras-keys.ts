@@ -2,17 +2,17 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { z } from "zod";
 import { equalBytes, fromBase64, parseJson } from "../../base/index.ts";
-import { type Certificate, checkChain, parseCertificate } from "../../codec/index.ts";
+import { type Certificate, parseCertificate } from "../../codec/index.ts";
 import { evidenceRefused } from "../errors.ts";
 import type { Rules } from "../verdict.ts";
-import { pins, SIGNER } from "./certificates.ts";
+import { findPath } from "./cache.ts";
 import { NVIDIA_LIMITS } from "./limits.ts";
 
 export interface NrasKey {
   readonly kid: string;
   readonly key: KeyObject;
   /** Leaf first. */
-  readonly certificates: readonly Certificate[];
+  readonly certificates: readonly [Certificate, ...Certificate[]];
 }
 
 const text = z.string().max(16_384);
@@ -41,11 +41,17 @@ export function parseNrasKeys(data: Uint8Array): readonly NrasKey[] {
     return keys.map(({ kid, kty, crv, x, y, x5c }) => ({
       kid,
       key: createPublicKey({ key: { kty, crv, x, y }, format: "jwk" }),
-      certificates: x5c.map(readCertificate),
+      certificates: readChain(x5c),
     }));
   } catch (error) {
     throw evidenceRefused("nvidia.nras.keys", error);
   }
+}
+
+function readChain(x5c: readonly string[]): NrasKey["certificates"] {
+  const [leaf, ...others] = x5c.map(readCertificate);
+  if (!leaf) throw new Error("no certificate");
+  return [leaf, ...others];
 }
 
 function readCertificate(base64: string): Certificate {
@@ -61,8 +67,7 @@ export function checkNrasKey(
   now: number,
   anchors: readonly string[],
 ): boolean {
-  const [leaf, ...intermediates] = certificates;
-  if (!leaf) return false;
+  const [leaf] = certificates;
   const same = equalBytes(leaf.spki, new Uint8Array(key.export({ type: "spki", format: "der" })));
   const life = leaf.notAfter - leaf.notBefore;
   const lives = rules.check("nvidia.nras.key-life", same && life <= NVIDIA_LIMITS.nrasKeyLifeMs, {
@@ -71,7 +76,7 @@ export function checkNrasKey(
     have: `${Math.round(life / 3_600_000)} hours`,
     need: "48 hours",
   });
-  const chain = checkChain({ leaf, intermediates, anchors: pins(anchors), now, ...SIGNER });
+  const chain = findPath({ certificates, anchors, now });
   const trusted = rules.check("nvidia.nras.key", chain.ok, {
     passed: "the key chains to a pinned certificate",
     failed: chain.ok ? "" : `the key's chain fails: ${chain.rule}; fetch the keys again`,

@@ -17,10 +17,12 @@ export const nvidiaProfile = z.strictObject({
   archs: list(nvidiaArch).default(["HOPPER", "BLACKWELL", "LS10"]).describe("Architectures that are accepted"),
   gpu_count: count.min(1).optional().describe("How many GPUs the evidence must have, exactly"),
   switch_count: count.optional().describe("How many NVSwitches the evidence must have, exactly"),
-  ueid_allow: list(ueid).optional().describe("Devices by ueid (decimal serial number of the leaf); absent: any"),
+  ueid_allow: list(ueid).optional().describe("Devices by ueid (decimal serial number of the leaf); absent: every one"),
   driver_min: version.optional().describe("Lowest driver version"),
-  driver_allow: list(version).optional().describe("Driver versions that are accepted; absent: any with a manifest"),
-  vbios_allow: list(vbios).optional().describe("VBIOS versions that are accepted; absent: any with a manifest"),
+  driver_allow: list(version)
+    .optional()
+    .describe("Driver versions that are accepted; absent: each that has a manifest"),
+  vbios_allow: list(vbios).optional().describe("VBIOS versions that are accepted; absent: each that has a manifest"),
   vbios_min: vbios.optional().describe("Lowest VBIOS version, of versions that begin with the same two numbers"),
   cc_state: z
     .enum(["required", "if-present"])

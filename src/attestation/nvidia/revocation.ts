@@ -6,6 +6,7 @@ import {
   type OcspResponse,
   type OcspResult,
   parseOcspResponse,
+  type VerifiedPath,
 } from "../../codec/index.ts";
 import { evidenceRefused } from "../errors.ts";
 import type { Rules, Verdict } from "../verdict.ts";
@@ -37,7 +38,7 @@ export interface RevocationFacts {
 export interface RevocationInput {
   readonly rule: string;
   /** Leaf first, anchor last; undefined when there is none. */
-  readonly path: readonly Certificate[] | undefined;
+  readonly path: VerifiedPath | undefined;
   /** 1: nobody answers for the leaf, which the device makes itself; an answer counts all the same. */
   readonly firstRequired: 0 | 1;
   readonly answers: OcspAnswers;

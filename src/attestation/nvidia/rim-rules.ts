@@ -1,10 +1,11 @@
 /** Finds the manifests of the versions that a device runs, verifies them and compares its measurements with them. */
 import type { Rules, Verdict } from "../verdict.ts";
+import type { NvidiaCache } from "./cache.ts";
 import type { GpuEvidence, NvidiaArch } from "./evidence.ts";
 import { checkMeasurements } from "./measurements.ts";
 import type { NvidiaProfile } from "./profile.ts";
 import { checkRevocation, type OcspAnswers } from "./revocation.ts";
-import { checkRimChain, type Rim, type RimCache, tryReadRim } from "./rim.ts";
+import { checkRimChain, type Rim, tryReadRim } from "./rim.ts";
 
 export interface RimFacts {
   readonly compared: number;
@@ -17,7 +18,7 @@ export interface RimInput {
   readonly answers: OcspAnswers;
   readonly profile: NvidiaProfile;
   readonly now: number;
-  readonly cache?: RimCache;
+  readonly cache?: NvidiaCache;
   readonly anchors: readonly string[];
 }
 

@@ -4,16 +4,16 @@ import { fromHex } from "../../base/index.ts";
 import {
   attributeOf,
   type Certificate,
-  checkChain,
   childElements,
   nameToText,
+  type VerifiedPath,
   verifyEnvelopedSignature,
   type XmlElement,
 } from "../../codec/index.ts";
 import { evidenceRefused, refusedRule } from "../errors.ts";
 import { Rules, type Verdict } from "../verdict.ts";
 import { NVIDIA_RIM_ANCHORS } from "./anchors.ts";
-import { pins, SIGNER } from "./certificates.ts";
+import { findPath, type NvidiaCache } from "./cache.ts";
 import { NVIDIA_LIMITS } from "./limits.ts";
 import type { NvidiaProfile } from "./profile.ts";
 import { MEASUREMENT_BYTES } from "./spdm.ts";
@@ -41,57 +41,22 @@ export interface Rim {
   readonly certificates: readonly [Certificate, ...Certificate[]];
 }
 
-interface CacheEntry {
-  readonly rim: Rim;
-  readonly paths: Map<string, readonly Certificate[]>;
-}
-
-/** Manifests by digest, the ones not used for longest are dropped. Signatures are kept, dates never. */
-export interface RimCache {
-  readonly size: number;
-  get(sha256: string): CacheEntry | undefined;
-  add(rim: Rim): void;
-}
-
-export function createRimCache(maxEntries: number = NVIDIA_LIMITS.cachedRims): RimCache {
-  const entries = new Map<string, CacheEntry>();
-  return {
-    get size() {
-      return entries.size;
-    },
-    get(sha256) {
-      const entry = entries.get(sha256);
-      if (!entry) return undefined;
-      entries.delete(sha256);
-      entries.set(sha256, entry);
-      return entry;
-    },
-    add(rim) {
-      entries.set(rim.sha256, { rim, paths: new Map() });
-      for (const oldest of entries.keys()) {
-        if (entries.size <= maxEntries) return;
-        entries.delete(oldest);
-      }
-    },
-  };
-}
-
 /**
  * Reads a manifest and checks that the key of its first certificate signed all of it. Throws EVIDENCE_REFUSED
  * `nvidia.rim.signature` or `nvidia.rim.format`.
  */
-export function parseRim(xml: Uint8Array, cache?: RimCache): Rim {
+export function parseRim(xml: Uint8Array, cache?: NvidiaCache): Rim {
   if (xml.length > NVIDIA_LIMITS.rimBytes) throw malformed(`${xml.length} bytes`);
   const sha256 = createHash("sha256").update(xml).digest("hex");
-  const known = cache?.get(sha256);
-  if (known) return known.rim;
+  const known = cache?.rims.get(sha256);
+  if (known) return known;
   const signed = verifySignature(xml);
   const rim = { sha256, certificates: signed.certificates, ...readTag(signed.root) };
-  cache?.add(rim);
+  cache?.rims.set(sha256, rim);
   return rim;
 }
 
-export function tryReadRim(xml: Uint8Array, cache?: RimCache): Rim | undefined {
+export function tryReadRim(xml: Uint8Array, cache?: NvidiaCache): Rim | undefined {
   try {
     return parseRim(xml, cache);
   } catch (error) {
@@ -106,7 +71,7 @@ export interface RimNeeds {
   readonly now: number;
   /** SHA-256 of DER, hex; default: NVIDIA's root for manifests. */
   readonly anchors?: readonly string[];
-  readonly cache?: RimCache;
+  readonly cache?: NvidiaCache;
 }
 
 /** Pure but for the cache. A verdict on one manifest alone. */
@@ -122,23 +87,18 @@ export function verifyRim(xml: Uint8Array, needs: RimNeeds): Verdict<Rim> {
 }
 
 /** The path from the signer to the pin; undefined when there is none that holds at `now`. */
-export function checkRimChain(rules: Rules, rim: Rim, needs: RimNeeds): readonly Certificate[] | undefined {
-  const [leaf, ...intermediates] = rim.certificates;
-  const anchors = needs.anchors ?? NVIDIA_RIM_ANCHORS;
-  const expired = needs.profile.allow_expired_rim && needs.now > leaf.notAfter;
-  const now = expired ? leaf.notAfter : needs.now;
-  const known = needs.cache?.get(rim.sha256)?.paths;
-  const key = anchors.join();
-  const kept = known?.get(key)?.every(({ notBefore, notAfter }) => notBefore <= now && now <= notAfter);
-  const result = kept ? undefined : checkChain({ leaf, intermediates, anchors: pins(anchors), now, ...SIGNER });
-  if (result?.ok) known?.set(key, result.path);
-  rules.check("nvidia.rim.chain", result?.ok ?? true, {
+export function checkRimChain(rules: Rules, rim: Rim, needs: RimNeeds): VerifiedPath | undefined {
+  const { certificates } = rim;
+  const [leaf] = certificates;
+  const { anchors = NVIDIA_RIM_ANCHORS, profile, cache } = needs;
+  const expired = profile.allow_expired_rim && needs.now > leaf.notAfter;
+  const result = findPath({ certificates, anchors, now: expired ? leaf.notAfter : needs.now, cache });
+  rules.check("nvidia.rim.chain", result.ok, {
     passed: expired ? "the signer has expired since, which the profile accepts" : "the signer chains to NVIDIA's root",
-    failed: result?.ok === false ? `the signer's chain fails: ${result.rule} at ${result.certificate}` : "",
+    failed: result.ok ? "" : `the signer's chain fails: ${result.rule} at ${result.certificate}`,
     have: nameToText(leaf.subject),
   });
-  if (result) return result.ok ? result.path : undefined;
-  return known?.get(key);
+  return result.ok ? result.path : undefined;
 }
 
 function verifySignature(xml: Uint8Array) {

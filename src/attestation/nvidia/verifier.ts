@@ -6,13 +6,13 @@ import type { EvidenceVerifier } from "../attestation.ts";
 import { brandClaims } from "../claims.ts";
 import { evidenceRefused } from "../errors.ts";
 import { Rules, type Verdict } from "../verdict.ts";
+import { createNvidiaCache } from "./cache.ts";
 import type { GpuClaims } from "./claims.ts";
 import { checkDeviceSet, oldestCollateral } from "./composite.ts";
 import { NVIDIA_KIND, type NvidiaEvidence, parseGpuEvidence } from "./evidence.ts";
 import { NVIDIA_LIMITS } from "./limits.ts";
 import type { NvidiaProfile } from "./profile.ts";
 import { parseOcspAnswers } from "./revocation.ts";
-import { createRimCache } from "./rim.ts";
 import { type GpuInput, verifyGpu } from "./verify.ts";
 
 export interface NvidiaVerifierOptions {
@@ -61,7 +61,7 @@ export type NvidiaJudge = (
 export function createNvidiaJudge({ profile, rims = [], ocsp = [], anchors }: NvidiaVerifierOptions): NvidiaJudge {
   if (rims.length > NVIDIA_LIMITS.rims) throw evidenceRefused("nvidia.rim.count");
   const answers = parseOcspAnswers(ocsp);
-  const cache = createRimCache();
+  const cache = createNvidiaCache();
   return ({ devices, ccState }, expectedNonce, now) => {
     const verdicts = devices.map((evidence) =>
       verifyGpu({

@@ -5,6 +5,7 @@ import type { OcspResponse } from "../../codec/index.ts";
 import { refusedRule } from "../errors.ts";
 import { Rules, type Verdict } from "../verdict.ts";
 import { NVIDIA_DEVICE_ANCHORS, NVIDIA_RIM_ANCHORS } from "./anchors.ts";
+import type { NvidiaCache } from "./cache.ts";
 import { checkCcMode, checkCcState } from "./cc-state.ts";
 import { checkArch, checkDeviceChain, hardwareModel, pdiOf, readFwid, ueidOf } from "./certificates.ts";
 import type { FwidClaim, GpuClaims } from "./claims.ts";
@@ -12,7 +13,6 @@ import type { GpuEvidence, GuestCcState } from "./evidence.ts";
 import type { NvidiaProfile } from "./profile.ts";
 import { checkRequirements } from "./requirements.ts";
 import { checkRevocation, type OcspAnswers, parseOcspAnswers, type RevocationFacts } from "./revocation.ts";
-import type { RimCache } from "./rim.ts";
 import { checkRims, type RimFacts } from "./rim-rules.ts";
 import { rimIds } from "./versions.ts";
 
@@ -29,8 +29,7 @@ export interface GpuInput {
   readonly expectedNonce: Uint8Array;
   /** What the measured guest says of its GPUs. */
   readonly ccState?: GuestCcState;
-  /** Keeps verified manifests; dates are checked at every use. */
-  readonly cache?: RimCache;
+  readonly cache?: NvidiaCache;
   /** Other pins than NVIDIA's, SHA-256 of DER, hex. */
   readonly anchors?: { readonly device: readonly string[]; readonly rim: readonly string[] };
 }
@@ -40,11 +39,13 @@ export function verifyGpu(input: GpuInput): Verdict<GpuClaims> {
   const { evidence, profile, now } = input;
   const anchors = input.anchors ?? { device: NVIDIA_DEVICE_ANCHORS, rim: NVIDIA_RIM_ANCHORS };
   const rules = new Rules();
-  const path = checkDeviceChain(rules, evidence.certificates, now, anchors.device);
-  const device = { ...evidence, certificates: path ?? evidence.certificates };
+  const { certificates } = evidence;
+  const path = checkDeviceChain(rules, { certificates, anchors: anchors.device, now, cache: input.cache });
+  const device = { ...evidence, certificates: path ?? certificates };
   checkArch(rules, device, profile.archs);
   checkSignature(rules, device);
   checkNonce(rules, device, input.expectedNonce);
+  checkPdi(rules, device);
   const fwid = checkFwid(rules, device, profile);
   const answers = readAnswers(rules, input.ocsp);
   const rule = "nvidia.device.revocation";
@@ -86,6 +87,19 @@ function checkNonce(rules: Rules, { report }: GpuEvidence, expected: Uint8Array)
     failed: "the report answers another nonce: it was made for somebody else or earlier",
     have: toHex(report.nonce),
     need: toHex(expected),
+  });
+}
+
+/** A switch says in its report which one it is, and the chip's certificate says it too. */
+function checkPdi(rules: Rules, device: GpuEvidence): void {
+  if (device.arch !== "LS10") return;
+  const { switchPdis } = device.report.opaque;
+  const pdi = pdiOf(device);
+  rules.check("nvidia.device.pdi", switchPdis.length === 1 && switchPdis[0] === pdi, {
+    passed: "report and certificate are of the same switch",
+    failed: "the report is of another switch than the certificate",
+    have: switchPdis.join(", ").slice(0, 200),
+    need: pdi ?? "an identity in the certificate",
   });
 }
 
