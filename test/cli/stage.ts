@@ -33,7 +33,8 @@ export class Stage {
   constructor() {
     chmodSync(this.home, 0o700);
     mkdirSync(join(this.home, "bin"));
-    const shim = `#!/bin/sh\nexec node ${join(root, "bin/modelkeep.mjs")} "$@"\n`;
+    // A larger young generation: a fifth less time for each of the many starts, and nothing else.
+    const shim = `#!/bin/sh\nexec node --max-semi-space-size=64 --min-semi-space-size=16 ${join(root, "bin/modelkeep.mjs")} "$@"\n`;
     writeFileSync(join(this.home, "bin/modelkeep"), shim, { mode: 0o755 });
   }
 
