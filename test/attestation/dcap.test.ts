@@ -635,6 +635,20 @@ test("cache: the same collateral is not verified twice, its dates are, and anoth
   assert.equal(cache.size, 2);
 });
 
+test("cache: a copy with another list is another collateral, whatever digest it carries", () => {
+  const cache = new DcapCache();
+  const pck = makePck();
+  const right = makeCollateral();
+  const revoking = makeCollateral({ pckCrl: { revoked: [{ serial: pck.serial, at: NOW - DAY }] } });
+  const profile = tdxProfile.parse({});
+  const at = (collateral: typeof right) =>
+    verifyQuote({ quote: writeQuote({ pck }), collateral, profile, now: NOW, anchors, cache });
+  assert.equal(at(right).verdict, "accepted");
+  const { pckCrl } = revoking;
+  assert.deepEqual(failed(at({ ...right, ...(pckCrl ? { pckCrl } : {}) })), ["dcap.pck-crl"]);
+  assert.equal(right.digest === revoking.digest, false);
+});
+
 test("cache: what was accepted under one root is not accepted under another", () => {
   const cache = new DcapCache();
   const input = { quote: writeQuote(), collateral: makeCollateral(), profile: tdxProfile.parse({}), now: NOW, cache };

@@ -26,7 +26,7 @@ export interface Collateral {
   readonly pckCrl?: Uint8Array;
   /** The PCK CRL's issuer and the root, DER. */
   readonly pckCrlChain: readonly Uint8Array[];
-  /** Hex SHA-256 over all of it: what a cache knows it by. */
+  /** Hex SHA-256 over all of it, to name it by. The cache makes its own, so that no copy can carry a wrong one. */
   readonly digest: string;
 }
 
@@ -167,22 +167,24 @@ type Parts = Omit<Collateral, "digest" | "rootCrl" | "pckCrl"> & {
 };
 
 function assemble({ rootCrl, pckCrl, ...rest }: Parts): Collateral {
-  const parts = [rest.tcbInfo, rest.qeIdentity].flatMap(({ bytes, signature, chain }) => [
+  const whole = { ...rest, ...(rootCrl ? { rootCrl } : {}), ...(pckCrl ? { pckCrl } : {}) };
+  return { ...whole, digest: digestCollateral(whole) };
+}
+
+/** Hex SHA-256 over everything that a verdict depends on, each part with its length. */
+export function digestCollateral(collateral: Omit<Collateral, "digest">): string {
+  const { tcbInfo, qeIdentity, rootCrl, pckCrl, pckCrlChain } = collateral;
+  const documents = [tcbInfo, qeIdentity].flatMap(({ bytes, signature, chain }) => [
     bytes,
     signature,
     uint32be(chain.length),
     ...chain,
   ]);
-  const lists = [rootCrl ?? new Uint8Array(0), pckCrl ?? new Uint8Array(0), ...rest.pckCrlChain];
-  const framed = [...parts, ...lists].flatMap((part) => [uint32be(part.length), part]);
-  return {
-    ...rest,
-    ...(rootCrl ? { rootCrl } : {}),
-    ...(pckCrl ? { pckCrl } : {}),
-    digest: toHex(
-      createHash("sha256")
-        .update(concatBytes(...framed))
-        .digest(),
-    ),
-  };
+  const lists = [rootCrl ?? new Uint8Array(0), pckCrl ?? new Uint8Array(0), ...pckCrlChain];
+  const framed = [...documents, ...lists].flatMap((part) => [uint32be(part.length), part]);
+  return toHex(
+    createHash("sha256")
+      .update(concatBytes(...framed))
+      .digest(),
+  );
 }

@@ -4,7 +4,7 @@ import { type Certificate, type Crl, checkCrl, parseCrl } from "../../codec/inde
 import { Rules } from "../verdict.ts";
 import type { DcapCache } from "./cache.ts";
 import { appendRules, attempt, checkSigner, keyOf, type PckChain, type Trust, validityOf } from "./certificates.ts";
-import type { Collateral, SignedDocument } from "./collateral.ts";
+import { type Collateral, digestCollateral, type SignedDocument } from "./collateral.ts";
 import { verifyRawSignature } from "./signatures.ts";
 
 export interface TrustedCollateral {
@@ -28,7 +28,8 @@ export function checkCollateral(
   trust: Trust,
   cache: DcapCache | undefined,
 ): TrustedCollateral {
-  const key = keyOf("collateral", trust.anchors, collateral.digest, machine?.authority.sha256 ?? "");
+  const digest = cache ? digestCollateral(collateral) : "";
+  const key = keyOf("collateral", trust.anchors, digest, machine?.authority.sha256 ?? "");
   const known = cache?.recall(key, trust.now) as Remembered | undefined;
   const own = new Rules();
   const trusted = known?.trusted ?? judgeCollateral(own, collateral, machine, trust);
