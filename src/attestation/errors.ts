@@ -3,6 +3,18 @@ import { defineErrors, EXIT, ModelkeepError } from "../base/index.ts";
 
 export const attestationError = defineErrors("attestation", {
   EVIDENCE_REFUSED: { status: 403, exit: EXIT.verificationFailed, title: "The evidence was refused" },
+  PROFILE_INVALID: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The appraisal profile is not valid",
+    hint: "spec/appraisal-profile.md lists every field",
+  },
+  COLLATERAL_UNREADABLE: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "A file of the collateral is none of the known forms",
+    hint: "modelkeep collateral fetch --help",
+  },
   LAUNCH_INVALID: { status: 400, exit: EXIT.usage, title: "The launch description is not valid" },
   INSECURE_NOT_ALLOWED: {
     status: 500,

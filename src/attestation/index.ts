@@ -1,4 +1,15 @@
 /** Floor 5: evidence of an environment, collected and judged. */
+export { type AppraisalRequest, appraise, profileForInspection } from "./appraisal.ts";
+export { plain, type VerdictJson, verdictToJson } from "./appraisal-json.ts";
+export { APPRAISAL_LIMITS } from "./appraisal-limits.ts";
+export {
+  type AppraisalProfile,
+  type AppraisalProfileInput,
+  appraisalProfile,
+  parseAppraisalProfile,
+  TEE_KINDS,
+  type TeeKind,
+} from "./appraisal-profile.ts";
 export type { AttestedClaims, Evidence, EvidenceCollector, EvidenceVerifier } from "./attestation.ts";
 export { type AzureEvidence, parseAzureEvidence } from "./azure/evidence.ts";
 export { type HclReport, parseHclReport } from "./azure/hcl.ts";
@@ -11,6 +22,8 @@ export {
   verifyAzureSnp,
 } from "./azure/snp.ts";
 export { tpmQualifyingData } from "./azure/tpm-quote.ts";
+export { loadCollateral } from "./collateral/files.ts";
+export { type CollateralSet, type NamedFile, readCollateralSet } from "./collateral/set.ts";
 export { DcapCache } from "./dcap/cache.ts";
 export { INTEL_SGX_ROOT_SHA256 } from "./dcap/certificates.ts";
 export { type Collateral, collateralFromPcs, type PcsFiles, parseCollateral } from "./dcap/collateral.ts";

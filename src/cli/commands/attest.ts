@@ -1,0 +1,142 @@
+/** modelkeep attest verify: what evidence of a TEE proves, rule by rule, without a network. */
+import { resolve } from "node:path";
+import {
+  APPRAISAL_LIMITS,
+  type AppraisalRequest,
+  appraise,
+  loadCollateral,
+  parseAppraisalProfile,
+  type Rule,
+  TEE_KINDS,
+  type TeeKind,
+  type Verdict,
+  verdictToJson,
+} from "../../attestation/index.ts";
+import { EXIT, fromHex } from "../../base/index.ts";
+import { readFileBounded } from "../../host/index.ts";
+import type { Command, CommandContext, CommandInput, CommandOption } from "../command.ts";
+import { cliError } from "../errors.ts";
+
+const EVIDENCE = { name: "EVIDENCE", about: "file, or - for stdin: a report, a quote, or the JSON of a collector" };
+
+const OPTIONS: readonly CommandOption[] = [
+  { flag: "--kind", value: "KIND", about: "the TEE that made it", choices: TEE_KINDS, required: true },
+  {
+    flag: "--chain",
+    value: "FILE|DIR",
+    about: "certificates that did not come with the evidence, PEM or DER",
+    repeatable: true,
+  },
+  {
+    flag: "--collateral",
+    value: "FILE|DIR",
+    about: "what the vendor signs: TCB info, identities, revocation lists, OCSP answers, manifests",
+    repeatable: true,
+  },
+  { flag: "--profile", value: "FILE", about: "what is accepted, YAML; without it nothing but the evidence is judged" },
+  { flag: "--at", value: "TIME", about: "judge as of this time, for example 2026-01-31T12:00:00Z; now when absent" },
+  {
+    flag: "--report-data",
+    value: "HEX",
+    about: "what the evidence must be bound to: 64 bytes, of which devices sign 32; zeros are added to fewer",
+  },
+];
+
+export const attestVerify: Command = {
+  name: "attest verify",
+  about:
+    "Judge evidence of a TEE, rule by rule; nothing is fetched. Exit 4 when it is refused, 1 when it was not judged.",
+  examples: [
+    {
+      line: "modelkeep attest verify report.bin --kind snp --chain vcek.der --chain ask_ark.pem",
+      about: "AMD SEV-SNP",
+    },
+    {
+      line: "modelkeep attest verify quote.bin --kind tdx --collateral ./intel --profile profile.yaml",
+      about: "Intel TDX",
+    },
+    {
+      line: "modelkeep attest verify gpus.json --kind nvidia --collateral ./rims --json",
+      about: "every GPU of a machine",
+    },
+  ],
+  args: [EVIDENCE],
+  options: OPTIONS,
+  async run(context, input) {
+    const request = await readRequest(context, input);
+    const verdict = await appraise(request);
+    return {
+      data: verdictToJson(verdict, request.now),
+      text: describe(verdict, request.now),
+      exit: verdict.verdict === "accepted" ? EXIT.done : EXIT.verificationFailed,
+    };
+  },
+};
+
+async function readRequest(context: CommandContext, input: CommandInput): Promise<AppraisalRequest> {
+  const kind = TEE_KINDS.find((word): word is TeeKind => word === input.need("--kind"));
+  if (!kind) throw cliError("USAGE", { detail: `--kind ${input.need("--kind")}` });
+  const path = (name: string) => resolve(context.cwd, name);
+  const profile = input.text("--profile");
+  const bound = reportData(input.text("--report-data"), kind);
+  return {
+    kind,
+    evidence: await readEvidence(context, input),
+    collateral: await loadCollateral([...input.all("--chain"), ...input.all("--collateral")].map(path)),
+    now: timeOf(input.text("--at")) ?? context.clock.now(),
+    ...(profile === undefined
+      ? {}
+      : { profile: parseAppraisalProfile(await readFileBounded(path(profile), APPRAISAL_LIMITS.profileBytes)) }),
+    ...(bound ? { expectedReportData: bound } : {}),
+  };
+}
+
+function readEvidence(context: CommandContext, input: CommandInput): Promise<Uint8Array> {
+  const file = input.args[0];
+  if (file === undefined) throw cliError("USAGE", { detail: "EVIDENCE is missing" });
+  if (file === "-") return context.stdin(APPRAISAL_LIMITS.evidenceBytes);
+  return readFileBounded(resolve(context.cwd, file), APPRAISAL_LIMITS.evidenceBytes);
+}
+
+const REPORT_DATA_BYTES = 64;
+const NONCE_BYTES = 32;
+
+function reportData(text: string | undefined, kind: TeeKind): Uint8Array | undefined {
+  if (text === undefined) return undefined;
+  const given = fromHex(text);
+  const fewest = kind === "nvidia" ? NONCE_BYTES : 1;
+  if (!given || given.length < fewest || given.length > REPORT_DATA_BYTES)
+    throw cliError("USAGE", { detail: `--report-data: ${fewest} to ${REPORT_DATA_BYTES} bytes in hex` });
+  const padded = new Uint8Array(REPORT_DATA_BYTES);
+  padded.set(given);
+  return padded;
+}
+
+const TIME = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:\d\d))?$/;
+
+/** A day alone is its first moment in UTC. */
+function timeOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = TIME.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(ms)) throw cliError("USAGE", { detail: `--at ${text}: write it like 2026-01-31T12:00:00Z` });
+  return ms;
+}
+
+function describe(verdict: Verdict<unknown>, now: number): string[] {
+  const { rules, tcbStatus, advisories } = verdict;
+  const of = (result: Rule["result"]) => rules.filter((rule) => rule.result === result);
+  const { collateral } = verdictToJson(verdict, now);
+  const status = tcbStatus === undefined ? "" : `, platform ${tcbStatus}`;
+  const passed = of("passed").length;
+  return [
+    `${verdict.verdict}${status}: ${passed} rules passed, ${of("failed").length} failed, ${of("unchecked").length} unchecked`,
+    ...(advisories.length > 0 ? [`advisories: ${advisories.join(", ")}`] : []),
+    ...(collateral ? [`collateral: issued ${collateral.issuedAt}, next ${collateral.nextUpdateAt}`] : []),
+    ...[...of("failed"), ...of("unchecked")].map(ruleLine),
+  ];
+}
+
+function ruleLine({ id, result, have, need, message }: Rule): string {
+  const facts = [have === undefined ? [] : [`have ${have}`], need === undefined ? [] : [`need ${need}`]].flat();
+  return `${result.padEnd(9)}  ${id}: ${message}${facts.length > 0 ? ` (${facts.join(", ")})` : ""}`;
+}
