@@ -1,6 +1,7 @@
 /** Every recorded quote of TDX and SGX gets its recorded verdict at its time, by name. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import {
   type Collateral,
   collateralFromPcs as collateralOf,
@@ -240,6 +241,32 @@ test("the REST request of occlum holds the same quote", (t) => {
     "dcap.tcb.status",
     "sgx.debug",
   ]);
+});
+
+test("property: any bit that is flipped in a recorded quote before its trailing bytes is refused", (t) => {
+  if (!hasVectors) return t.skip(ABSENT);
+  const bytes = bytesOf("tdx/phala-v4-b0c06f/quote.bin");
+  const end = bytes.length - parseQuote(bytes).trailingBytes;
+  const set = collateral.phalaV4();
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: end * 8 - 1 }), (bit) => {
+      const touched = bytes.slice();
+      touched[bit >> 3] = (touched[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      assert.equal(judgeTdx(touched, set, "2025-06-25T00:00:00Z").verdict, "refused");
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("recorded quotes truncated at any byte are refused; those that are padded end where their lengths say", (t) => {
+  if (!hasVectors) return t.skip(ABSENT);
+  for (const one of [...tdxCases, ...sgxCases]) {
+    const bytes = one.quote();
+    const end = bytes.length - parseQuote(bytes).trailingBytes;
+    assert.equal(parseQuote(bytes.subarray(0, end)).trailingBytes, 0);
+    for (let length = 0; length < end; length += 7)
+      assert.throws(() => parseQuote(bytes.subarray(0, length)), { code: "EVIDENCE_REFUSED" });
+  }
 });
 
 test("a refusal says which component is behind", (t) => {
