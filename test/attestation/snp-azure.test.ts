@@ -176,6 +176,7 @@ test("every link refuses alone: hardware to runtime data, key to quote, quote to
     [["azure.quote.format"], { quote: { magic: 0xff544348 } }],
     [["azure.quote.format"], { quote: { type: 0x8017 } }],
     [["azure.quote.format"], { quote: { bank: 4 } }],
+    [["azure.quote.format"], { quote: { selected: [4, 11, 24] } }],
     [["azure.pcr.digest", "azure.pcr.4"], { pcrs: changedPcrs }],
     [["azure.pcr.4"], { pcrs: changedPcrs, quote: { pcrs: changedPcrs } }],
     [["azure.pcr.4"], { quote: { selected: [0, 1, 2, 3, 11] } }],
@@ -241,6 +242,9 @@ test("the paravisor's report: header, lengths, types and what lies behind", () =
   ];
   for (const hclBytes of wrong) assert.throws(() => parseHclReport(hclBytes), refusal("azure.hcl.format"));
   assert.deepEqual(failedRules({ hclBytes: changed(1224, 4) }), ["azure.hcl.kind"]);
+  const unpadded = good.subarray(0, 1236 + runtimeText().length);
+  assert.deepEqual(failedRules({ hclBytes: unpadded }), []);
+  assert.deepEqual(failedRules({ hclBytes: concatBytes(unpadded, new Uint8Array(3)) }), []);
   for (let length = 0; length < 1236 + runtimeText().length; length += 7)
     assert.throws(() => parseHclReport(good.subarray(0, length)), refusal("azure.hcl.format"));
 });

@@ -67,6 +67,13 @@ test("a certificate table: kinds by GUID, in both orders of bytes", () => {
     assert.deepEqual([first?.kind, first?.data], ["VCEK", Uint8Array.of(1, 2)]);
     assert.equal(second?.kind, "other");
   }
+  const others = (count: number) =>
+    Array.from(
+      { length: count },
+      (_, index) => [`00112233-4455-6677-8899-${String(index).padStart(12, "0")}`, CHIP] as const,
+    );
+  assert.equal(parseCertificateTable(writeTable(others(16))).length, 16);
+  assert.throws(() => parseCertificateTable(writeTable(others(17))), refused("snp.table.format"));
   assert.deepEqual(parseCertificateTable(new Uint8Array()), []);
   assert.deepEqual(parseCertificateTable(new Uint8Array(4096)), []);
 });

@@ -332,6 +332,7 @@ test("the chain: roots that look alike, wrong names, flags, usages, keys and dat
     ["snp.chain.not-yet-valid", underAsk({ notBefore: NOW + DAY })],
     ["snp.chain.profile", underAsk({ subject: amdName("SEV-Genoa", "Advanced Micro Devices, Inc.") })],
     ["snp.chain.profile", underAsk({ algorithm: "rsa-sha384" })],
+    ["snp.chain.profile", underAsk({ keys: makeKeys("rsa") })],
     ["snp.chain.expired", onPlatform(makePlatform({ ark: { notAfter: NOW - DAY } }))],
     ["snp.chain.profile", onPlatform(makePlatform({ ark: { subject: amdName("ARK-Milan") } }))],
     ["snp.chain.leaf-is-ca", { vek: makeVek(genoa, { certificate: { ca: true } }) }],
@@ -402,6 +403,8 @@ test("extensions that are not what AMD writes are refused", () => {
   assert.deepEqual(failedRules({ vek: makeVek(genoa, { productName: "Naples" }) }), ["snp.vek.extensions"]);
   const level = { ...TCB, microcode: 256 };
   assert.deepEqual(failedRules({ vek: makeVek(genoa, { tcb: level }) }), ["snp.vek.extensions"]);
+  const highest = { ...TCB, microcode: 255 };
+  assert.deepEqual(failedRules({ vek: makeVek(genoa, { tcb: highest }), report: { tcb: highest } }), []);
 });
 
 test("no bit of the report can be flipped (property)", () => {

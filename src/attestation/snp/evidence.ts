@@ -24,7 +24,6 @@ export interface SnpReport {
   readonly vmpl: number;
   readonly platformInfo: bigint;
   readonly authorKeyEnabled: boolean;
-  readonly maskChipKey: boolean;
   readonly signingKey: SigningKey;
   readonly reportData: Uint8Array;
   readonly measurement: Uint8Array;
@@ -105,7 +104,6 @@ function readIdentity(raw: Uint8Array, view: DataView) {
     imageId: raw.subarray(0x20, 0x30),
     vmpl: view.getUint32(0x30, true),
     authorKeyEnabled: (keyInfo & 1) === 1,
-    maskChipKey: (keyInfo & 2) === 2,
     signingKey: SIGNING_KEYS[(keyInfo >> 2) & 7] ?? ("unknown" as const),
     reportData: raw.subarray(0x50, 0x90),
     measurement: raw.subarray(0x90, 0xc0),

@@ -67,7 +67,7 @@ export interface QuoteOptions {
 
 export function makeQuote(options: QuoteOptions): { message: Uint8Array; signature: Uint8Array } {
   const { pcrs = PCRS, selected = pcrs.map((_, index) => index) } = options;
-  const map = new Uint8Array(3);
+  const map = new Uint8Array(selected.some((index) => index > 23) ? 4 : 3);
   for (const index of selected) map[index >> 3] = (map[index >> 3] ?? 0) | (1 << (index & 7));
   const chosen = selected.map((index) => pcrs[index] ?? new Uint8Array());
   const message = concatBytes(
@@ -78,7 +78,7 @@ export function makeQuote(options: QuoteOptions): { message: Uint8Array; signatu
     new Uint8Array(8 + 4 + 4 + 1 + 8),
     word(1, 4),
     word(options.bank ?? 0x000b, 2),
-    Uint8Array.of(3),
+    Uint8Array.of(map.length),
     map,
     sized(digest("sha256", concatBytes(...chosen))),
   );
