@@ -229,6 +229,31 @@ test("what the service says of a device: every check, certificate, date and nonc
   assert.deepEqual(failedRules(judge(gone, { profile: allowed })), ["nvidia.nras.device.certificates"]);
 });
 
+test("a switch has no driver, and its checks go by their own names", () => {
+  const checks = ["arch-check", ...PASSED.filter((check) => check.startsWith("attestation-report-"))];
+  const { iss, eat_nonce, measres, secboot, dbgstat } = deviceClaims;
+  const claims = {
+    ...{ iss, eat_nonce, ...times, measres, secboot, dbgstat, ueid: "77", hwmodel: "LS_10 A01 FSP BROM" },
+    ...Object.fromEntries(checks.map((check) => [`x-nvidia-switch-${check}`, true])),
+    "x-nvidia-switch-attestation-report-cert-chain": chain,
+    "x-nvidia-switch-bios-version": "96.10.55.00.01",
+  };
+  const tokens = (more: object) => ({
+    "GPU-0": nras.token(deviceClaims),
+    "SWITCH-0": nras.token({ ...claims, ...more }),
+  });
+  const asked = { ...profile, driver_min: "580.1" };
+  const ask = (more: object) => failedRules(judge(answer({ tokens: tokens(more) }), { profile: asked }));
+  assert.deepEqual(ask({}), []);
+  assert.deepEqual(ask({ "x-nvidia-switch-attestation-report-cert-chain-fwid-match": undefined }), []);
+  for (const check of checks.filter((name) => !name.endsWith("fwid-match"))) {
+    assert.deepEqual(ask({ [`x-nvidia-switch-${check}`]: undefined }), ["nvidia.nras.device.checks"], check);
+  }
+  assert.deepEqual(ask({ "x-nvidia-switch-attestation-report-cert-chain": undefined }), [
+    "nvidia.nras.device.certificates",
+  ]);
+});
+
 test("count, uniqueness, allow list and versions", () => {
   const twins = answer({
     tokens: { "GPU-0": nras.token(deviceClaims), "GPU-1": nras.token({ ...deviceClaims, iat: seconds - 1 }) },

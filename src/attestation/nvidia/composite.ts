@@ -60,13 +60,18 @@ export function checkDeviceSet(
     failed: "a device signed another nonce",
     have: `${fresh.length} of ${devices.length}`,
   });
-  rules.check("nvidia.devices.unique", new Set(devices.map(({ ueid }) => ueid)).size === devices.length, {
+  const unique = areDistinct(devices.map(({ ueid }) => ueid)) && areDistinct(devices.flatMap(({ pdi }) => pdi ?? []));
+  rules.check("nvidia.devices.unique", unique, {
     passed: "every device is there once",
     failed: "one device stands for two",
   });
   checkCount(rules, "gpu", devices, profile.gpu_count);
   checkCount(rules, "switch", devices, profile.switch_count);
   checkTopology(rules, devices);
+}
+
+function areDistinct(ids: readonly string[]): boolean {
+  return new Set(ids).size === ids.length;
 }
 
 function checkCount(rules: Rules, kind: "gpu" | "switch", devices: readonly GpuClaims[], need: number | undefined) {

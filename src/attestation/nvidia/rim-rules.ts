@@ -1,5 +1,5 @@
 /** Finds the manifests of the versions that a device runs, verifies them and compares its measurements with them. */
-import type { Rules, Verdict } from "../verdict.ts";
+import { Rules, type Verdict } from "../verdict.ts";
 import type { NvidiaCache } from "./cache.ts";
 import type { GpuEvidence, NvidiaArch } from "./evidence.ts";
 import { checkMeasurements } from "./measurements.ts";
@@ -50,12 +50,14 @@ export function checkRims(rules: Rules, input: RimInput): RimFacts {
   return { compared, collateral: datesOf(used) };
 }
 
-/** Manifests are issued again under the same id: the one that was signed last counts. */
-function pick(rules: Rules, rule: string, all: readonly Rim[], { evidence, profile }: RimInput, version?: string) {
+/** Manifests are issued again under the same id: of those that hold now, the one that was signed last counts. */
+function pick(rules: Rules, rule: string, all: readonly Rim[], input: RimInput, version?: string) {
+  const { evidence, profile } = input;
   const fitting = all
     .filter((rim) => rim.version === version && PRODUCTS[evidence.arch].test(rim.product))
     .sort((a, b) => signedAfter(b) - signedAfter(a));
-  const [rim] = fitting;
+  const holds = (rim: Rim) => checkRimChain(new Rules(), rim, input) !== undefined;
+  const rim = fitting.length > 1 ? (fitting.find(holds) ?? fitting[0]) : fitting[0];
   if (!rim && !profile.require_rims) {
     rules.skip(rule, "there is no manifest of this version", { need: version ?? "a version" });
     return undefined;
