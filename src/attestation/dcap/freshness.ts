@@ -128,6 +128,10 @@ function checkRevoked(
     else rules.skip(id, "There is no revocation list, and the profile does not ask for it.");
     return;
   }
+  if (certificates.length === 0) {
+    rules.skip(id, "No certificate could be read that the list is about.");
+    return;
+  }
   const revoked = certificates.filter(({ serialNumber }) => isRevoked(crl, serialNumber));
   rules.check(id, revoked.length === 0, {
     passed: "Nothing in use has been revoked.",
