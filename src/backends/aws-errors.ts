@@ -34,6 +34,8 @@ const CODE_OF: Readonly<Record<string, Code>> = {
 };
 const LATER = new Set<Code | undefined>(["KMS_THROTTLED", "KMS_UNREACHABLE"]);
 
+const MAX_REFUSAL_BYTES = 4_096;
+
 /** What Decrypt says of bytes that name no key of the account: it is the ciphertext, not the permission. */
 const NOT_A_CIPHERTEXT = /^The ciphertext refers to a /;
 
@@ -71,8 +73,11 @@ function codeOfStatus(status: number): Code {
   return status === 403 ? "KMS_DENIED" : "KMS_REFUSED";
 }
 
-/** The name may come with a namespace before it and a URL after it. */
+/** The name may come with a namespace before it and a URL after it; what stands before the service answers in XML. */
 function refusalOf(answer: HttpAnswer): Refusal {
+  const text = Buffer.from(answer.body.subarray(0, MAX_REFUSAL_BYTES)).toString("latin1");
+  const code = /<Code>([A-Za-z]{1,64})<\/Code>/.exec(text)?.[1];
+  if (code !== undefined) return { type: code, words: "" };
   try {
     const { __type, message, Message } = schema.parse(parseAnswer(answer.body));
     return { type: /(?:^|#)([A-Za-z]{1,64})(?::|$)/.exec(__type)?.[1] ?? "", words: message ?? Message ?? "" };

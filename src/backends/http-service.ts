@@ -149,6 +149,7 @@ async function readBody(stream: Dispatcher.ResponseData["body"]): Promise<Uint8A
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
   if (error.name === "TimeoutError" || error.name === "AbortError") return "timeout";
+  if (error.name === "HTTPParserError") return "HPE_INVALID";
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (/^[A-Z0-9_]{1,64}$/.test(code)) return code;
   return error.cause === undefined ? "unknown" : codeOf(error.cause);

@@ -180,8 +180,10 @@ export class Pkcs11Token {
     });
   }
 
+  /** The call without a list makes a module look for tokens that were put in since (v2.40, section 5.5). */
   async #slots(): Promise<number[]> {
     const list = Buffer.alloc(BACKEND_LIMITS.pkcs11Slots * ULONG_BYTES);
+    await this.#module.call("C_GetSlotList", 1, null, [0]);
     const count: [unknown] = [BACKEND_LIMITS.pkcs11Slots];
     const value = await this.#module.call("C_GetSlotList", 1, list, count);
     if (value !== CKR_OK) throw pkcs11Error(value, "C_GetSlotList", this.#uri.uri);

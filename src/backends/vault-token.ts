@@ -11,7 +11,7 @@ import { jsonWithText, takeText } from "./secret-json.ts";
 /** When this much of a token's life is over, it is renewed. */
 const RENEW_AFTER = 0.5;
 const MAX_TIMER_MILLISECONDS = 2 ** 31 - 1;
-const SEGMENT = /^[A-Za-z0-9_.-]{1,128}$/;
+const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 const lookupSchema = z.object({ data: z.object({ ttl: z.number(), renewable: z.boolean().optional() }) });
 const authSchema = z.object({ auth: z.object({ lease_duration: z.number(), renewable: z.boolean().optional() }) });

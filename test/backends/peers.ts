@@ -149,8 +149,8 @@ export function makeToken(label = "modelkeep"): SoftToken | undefined {
     },
     importAes(name, id, key) {
       const file = join(folder, `${id}.aes`);
-      // softhsm2-util takes the file for a C string: a zero byte ends it, and one has to.
-      writeFileSync(file, Buffer.concat([key.map((byte) => byte || 1), Buffer.alloc(1)]), { mode: 0o600 });
+      // softhsm2-util reads a word of text: white space and zero bytes would end it early.
+      writeFileSync(file, Buffer.concat([key.map((byte) => byte | 0x80), Buffer.alloc(1)]), { mode: 0o600 });
       importing(file, name, id, "--aes");
     },
   };
