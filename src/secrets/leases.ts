@@ -55,6 +55,11 @@ export class HeldLeases {
     return [...this.#held.keys()];
   }
 
+  /** Leases whose key is in this process; that of a checkout has gone to its holder. */
+  withKey(): readonly LeaseInfo[] {
+    return [...this.#held.values()].filter(({ key }) => !key.wiped).map(({ info }) => info);
+  }
+
   /** Wipes the key; true when it was held here. */
   drop(id: string): boolean {
     const held = this.#held.get(id);

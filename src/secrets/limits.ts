@@ -18,6 +18,8 @@ export const SECRET_LIMITS = {
   openLeasesPerHolder: 1_000,
   /** Time between two looks for ended leases, in milliseconds. */
   sweepMilliseconds: 1000,
+  /** Time between two looks for what another replica changed, beside the messages that tell of it, in milliseconds. */
+  lookMilliseconds: 5_000,
   /** Time between two looks for leases of processes that are gone, in milliseconds. */
   storeSweepMilliseconds: 60_000,
   /** How long after its end a lease is left to the process that holds it, in milliseconds. */

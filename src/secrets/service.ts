@@ -1,6 +1,5 @@
 /** The service of secrets: records in the store, values with a driver, keys in guarded memory for the time of a lease. */
 import {
-  type AuditEvent,
   type Clock,
   type EntityRef,
   entityText,
@@ -16,6 +15,7 @@ import type { RecordStore, StoredRecord } from "../store/index.ts";
 import type { SecretDriver } from "./driver.ts";
 import { createEmbeddedDriver } from "./drivers/embedded.ts";
 import { secretError } from "./errors.ts";
+import { SecretJournal, secretRef } from "./journal.ts";
 import { HeldLeases } from "./leases.ts";
 import { SECRET_LIMITS } from "./limits.ts";
 import {
@@ -30,6 +30,7 @@ import {
   TABLES,
 } from "./records.ts";
 import type { Lease, LeaseInfo, LeaseOptions, PutOptions, SecretInfo, SecretService } from "./secrets.ts";
+import { findStale } from "./stale.ts";
 
 export interface SecretServiceOptions {
   readonly store: RecordStore;
@@ -54,16 +55,19 @@ class StoredSecrets implements SecretService {
   readonly #options: SecretServiceOptions;
   readonly #driver: SecretDriver;
   readonly #held: HeldLeases;
+  readonly #journal: SecretJournal;
   readonly #listeners = new Set<(name: string) => void>();
   #unsubscribe: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #nextStoreSweepAt = 0;
+  #nextLookAt = 0;
   #closed = false;
 
   constructor(options: SecretServiceOptions) {
     this.#options = options;
     this.#driver = options.driver ?? createEmbeddedDriver(options);
     this.#held = new HeldLeases(options.clock);
+    this.#journal = new SecretJournal(options);
   }
 
   async start(): Promise<void> {
@@ -144,7 +148,7 @@ class StoredSecrets implements SecretService {
     const ifVersion = before?.version ?? 0;
     let mayBeThere = false;
     try {
-      await this.#recorded(event, () => {
+      await this.#journal.recorded(event, () => {
         mayBeThere = true;
         return this.#options.store.put(TABLES.secrets, next.name, encodeRecord(next), { ifVersion });
       });
@@ -170,7 +174,7 @@ class StoredSecrets implements SecretService {
     const { store } = this.#options;
     const record = decodeSecret((await this.#need(name)).value);
     const event = { action: "secret.delete", by: options.by, resource: secretRef(name) };
-    await this.#recorded(event, () => store.delete(TABLES.secrets, name));
+    await this.#journal.recorded(event, () => store.delete(TABLES.secrets, name));
     for (const version of record.versions) await this.#driver.delete(version.reference);
     for (const lease of await this.listLeases()) if (lease.secretName === name) await this.#end(lease.id);
     this.#held.dropSecret(name);
@@ -187,7 +191,7 @@ class StoredSecrets implements SecretService {
     try {
       const data = { lease: info.id, version: info.version, ttlSeconds };
       const event = { action: "secret.lease", by: info.holder, resource: secretRef(name), data };
-      await this.#recorded(event, () => this.#open(info, key));
+      await this.#journal.recorded(event, () => this.#open(info, key));
     } catch (error) {
       key.wipe();
       throw error;
@@ -222,7 +226,7 @@ class StoredSecrets implements SecretService {
   async #checkInOwn(info: LeaseInfo): Promise<void> {
     if (!this.#held.drop(info.id)) return;
     await this.#end(info.id);
-    await this.#recordEnd(info);
+    await this.#journal.recordEnd(info);
   }
 
   async checkIn(leaseId: string, holder: EntityRef): Promise<void> {
@@ -230,7 +234,7 @@ class StoredSecrets implements SecretService {
     if (entityText(info.holder) !== entityText(holder)) throw secretError("LEASE_NOT_FOUND");
     this.#held.drop(leaseId);
     await this.#end(leaseId);
-    await this.#recordEnd(info);
+    await this.#journal.recordEnd(info);
   }
 
   async listLeases(): Promise<readonly LeaseInfo[]> {
@@ -244,7 +248,7 @@ class StoredSecrets implements SecretService {
     this.#held.drop(leaseId);
     await this.#end(leaseId);
     const data = { lease: leaseId, holder: entityText(info.holder) };
-    await this.#record({ action: "secret.revoke", by: options.by, resource: secretRef(info.secretName), data });
+    await this.#journal.record({ action: "secret.revoke", by: options.by, resource: secretRef(info.secretName), data });
   }
 
   onChange(listener: (name: string) => void): () => void {
@@ -287,9 +291,22 @@ class StoredSecrets implements SecretService {
   async #sweep(): Promise<void> {
     for (const info of this.#held.dropEnded()) await this.#endUnasked(info, "expired");
     const { clock, log } = this.#options;
-    if (clock.monotonic() < this.#nextStoreSweepAt) return;
-    this.#nextStoreSweepAt = clock.monotonic() + SECRET_LIMITS.storeSweepMilliseconds;
-    await this.#sweepAbandoned().catch((error: unknown) => log.warn("old leases could not be read", { error }));
+    const now = clock.monotonic();
+    const [looks, sweeps] = [now >= this.#nextLookAt, now >= this.#nextStoreSweepAt];
+    if (looks) this.#nextLookAt = now + SECRET_LIMITS.lookMilliseconds;
+    if (sweeps) this.#nextStoreSweepAt = now + SECRET_LIMITS.storeSweepMilliseconds;
+    try {
+      if (looks) await this.#look();
+      if (sweeps) await this.#sweepAbandoned();
+    } catch (error) {
+      log.warn("the leases in the store could not be read", { error });
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { ended, changed } = await findStale(this.#options.store, this.#held.withKey());
+    for (const id of ended) this.#held.drop(id);
+    for (const name of changed) for (const listener of this.#listeners) listener(name);
   }
 
   /** A process that was killed leaves its leases in the store. */
@@ -301,7 +318,7 @@ class StoredSecrets implements SecretService {
 
   async #endUnasked(info: LeaseInfo, ended: "expired" | "closed"): Promise<void> {
     try {
-      if (await this.#options.store.delete(TABLES.leases, info.id)) await this.#recordEnd(info, ended);
+      if (await this.#options.store.delete(TABLES.leases, info.id)) await this.#journal.recordEnd(info, ended);
     } catch {
       this.#options.log.warn("an ended lease could not be written down", { lease: info.id });
     }
@@ -338,46 +355,6 @@ class StoredSecrets implements SecretService {
   #mustBeOpen(): void {
     if (this.#closed) throw secretError("SECRETS_CLOSED");
   }
-
-  /** Recorded before it happens, and once more when it then failed. */
-  async #recorded<T>(event: Happening, work: () => Promise<T>): Promise<T> {
-    await this.#record(event);
-    try {
-      return await work();
-    } catch (error) {
-      const reason = error instanceof ModelkeepError ? error.code : "INTERNAL";
-      await this.#record(event, { outcome: "failed", reason: [reason] }).catch(() =>
-        this.#options.log.warn("what failed was recorded as allowed, and its failure was not", { reason }),
-      );
-      throw error;
-    }
-  }
-
-  async #recordEnd({ id, holder, secretName }: LeaseInfo, ended?: "expired" | "closed"): Promise<void> {
-    const data = { lease: id, ...(ended === undefined ? {} : { ended }) };
-    await this.#record({ action: "secret.checkin", by: holder, resource: secretRef(secretName), data });
-  }
-
-  async #record(event: Happening, how: Pick<AuditEvent, "outcome" | "reason"> = { outcome: "allowed" }): Promise<void> {
-    await this.#options.recorder.record({
-      action: event.action,
-      principal: entityText(event.by),
-      resource: entityText(event.resource),
-      ...how,
-      ...(event.data ? { data: event.data } : {}),
-    });
-  }
-}
-
-interface Happening {
-  readonly action: string;
-  readonly by: EntityRef;
-  readonly resource: EntityRef;
-  readonly data?: NonNullable<AuditEvent["data"]>;
-}
-
-function secretRef(name: string): EntityRef {
-  return { type: "Secret", id: name };
 }
 
 function checkTtl(ttlSeconds: number): number {

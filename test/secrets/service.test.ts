@@ -204,3 +204,30 @@ test("what failed is not left in the log as allowed, and a record that may be th
   assert.deepEqual(recorder.events.filter((event) => event.outcome === "failed").at(-1)?.reason, ["VERSION_CONFLICT"]);
   assert.equal(shared.tables.get("secret-values")?.size, SECRET_LIMITS.keptVersions);
 });
+
+test("a lease that was revoked and a secret that was rotated are found without a message", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const shared = new MemoryShared();
+  const [one, two] = [await setUp(shared), await setUp(shared)];
+  const heard: string[] = [];
+  one.secrets.onChange((name) => heard.push(name));
+  two.store.notify = async () => undefined;
+  const look = async () => {
+    one.clock.at += SECRET_LIMITS.lookMilliseconds;
+    t.mock.timers.tick(SECRET_LIMITS.sweepMilliseconds);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  await one.secrets.put("k", utf8("value-1"), { by });
+  const [revoked, old] = [await one.secrets.lease("k", { holder }), await one.secrets.lease("k", { holder })];
+  heard.length = 0;
+  await look();
+  assert.deepEqual([revoked.key.wiped, heard], [false, []]);
+  await two.secrets.revokeLease(revoked.id, { by });
+  await two.secrets.rotate("k", utf8("value-2"), { by });
+  await look();
+  assert.deepEqual([revoked.key.wiped, old.key.wiped, heard], [true, false, ["k"]]);
+  await one.secrets.lease("k", { holder });
+  await look();
+  assert.deepEqual(heard, ["k"]);
+  await Promise.all([one.secrets.close(), two.secrets.close()]);
+});
