@@ -47,6 +47,9 @@ function parseUrl(text: string): URL {
   // The text is read as https, since URL treats hosts of schemes that it does not know in another way.
   const url = URL.parse(text.replace(/^vault:/, "https:"));
   if (!url || !text.startsWith("vault://")) throw backendError("KMS_URI_UNKNOWN", { detail: "it names no host" });
+  // URL resolves `..`, which no mount has.
+  if (url.pathname !== text.replace(/^vault:\/\/[^/?#]*/, "").split(/[?#]/)[0])
+    throw backendError("KMS_URI_UNKNOWN", { detail: "the path is not plain" });
   if (url.username !== "" || url.password !== "")
     throw backendError("KMS_URI_UNKNOWN", {
       detail: "credentials are not part of the URI",

@@ -151,7 +151,11 @@ export interface Outcome {
 }
 
 /** The command line without a process. */
-export async function modelkeep(words: readonly string[], cwd = tmpdir()): Promise<Outcome> {
+export async function modelkeep(
+  words: readonly string[],
+  cwd = tmpdir(),
+  env: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
   const [stdout, stderr]: [string[], string[]] = [[], []];
   const exit = await runCommandLine(words, {
     commands,
@@ -159,7 +163,7 @@ export async function modelkeep(words: readonly string[], cwd = tmpdir()): Promi
     stdin: (async function* () {})(),
     stdout: { write: (text: string) => stdout.push(text) },
     stderr: { write: (text: string) => stderr.push(text) },
-    env: {},
+    env,
     cwd,
     clock: systemClock,
     random,
