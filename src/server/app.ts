@@ -62,6 +62,7 @@ export function createApp(ports: AppPorts): Hono {
     }
     await next();
   });
+  mountMetrics(app, ports);
   app.get("/openapi.json", (c) =>
     c.json(
       openApiDocument(
@@ -94,6 +95,10 @@ function mountProbes(app: Hono, ports: AppPorts): void {
       return problemResponse(serverError("NOT_READY", { cause: error }));
     }
   });
+}
+
+/** Behind the check of the host: names of models and their use are nothing for a page in somebody's browser. */
+function mountMetrics(app: Hono, ports: AppPorts): void {
   app.get("/metrics", (c) =>
     c.text(ports.metrics.render(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
   );

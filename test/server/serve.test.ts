@@ -76,6 +76,9 @@ test("probes, metrics and OpenAPI answer without a token, the API does not", asy
   assert.equal(await (await get("/readyz")).text(), "ready\n");
   const metrics = await (await get("/metrics")).text();
   assert.match(metrics, /^modelkeep_http_requests_total\{method="GET",status="200"\} \d+$/m);
+  const foreign = http.get(`${keep.server.url}/metrics`, { headers: { host: "attacker.example" } });
+  const [refused] = (await once(foreign, "response")) as [http.IncomingMessage];
+  assert.equal(refused.resume().statusCode, 421);
   const openapi = (await (await get("/openapi.json")).json()) as { paths: Record<string, unknown> };
   for (const path of ["/api/v1/models", "/api/v1/releases", "/api/v1/secrets/{name}", "/api/v1/policy"])
     assert.ok(openapi.paths[path], path);
