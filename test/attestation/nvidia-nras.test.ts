@@ -162,21 +162,32 @@ test("trap 28: a key in the token's own header is not believed", () => {
 });
 
 test("other algorithms, none among them, are not tokens", { skip: ABSENT }, () => {
-  for (const header of [{ alg: "none" }, { alg: "none", kid: "k1" }, { alg: "HS384", kid: "k1" }, { alg: "ES384" }]) {
-    const data = utf8(
-      JSON.stringify([["JWT", nras.token(overallClaims, header)], { "GPU-0": nras.token(deviceClaims) }]),
-    );
-    assert.deepEqual(failedRules(judge(data)), ["nvidia.nras.format"]);
+  const device = nras.token(deviceClaims);
+  const under = (header: object, deviceHeader: object = { alg: "ES384", kid: "k1" }) => {
+    const token = nras.token(deviceClaims, deviceHeader);
+    const claims = { ...overallClaims, submods: { "GPU-0": ["DIGEST", ["SHA-256", sha256(token)]] } };
+    return utf8(JSON.stringify([["JWT", nras.token(claims, header)], { "GPU-0": token }]));
+  };
+  assert.deepEqual(failedRules(judge(under({ alg: "ES384", kid: "k1" }))), []);
+  const bad = [
+    { alg: "none" },
+    { alg: "none", kid: "k1" },
+    { alg: "HS384", kid: "k1" },
+    { alg: "ES256", kid: "k1" },
+    { alg: "ES384" },
+    { alg: "ES384", kid: "k1", crit: ["exp"] },
+  ];
+  for (const header of bad) {
+    assert.deepEqual(failedRules(judge(under(header))), ["nvidia.nras.format"], JSON.stringify(header));
+    const inDevice = under({ alg: "ES384", kid: "k1" }, header);
+    assert.deepEqual(failedRules(judge(inDevice)), ["nvidia.nras.format"], JSON.stringify(header));
   }
-  const critical = nras.token(overallClaims, { alg: "ES384", kid: "k1", crit: ["exp"] });
-  const data = utf8(JSON.stringify([["JWT", critical], { "GPU-0": nras.token(deviceClaims) }]));
-  assert.deepEqual(failedRules(judge(data)), ["nvidia.nras.format"]);
+  for (const text of ["", "a", "a.b", `${device}.x`, device.replace(/[^.]*$/, ""), `${device}=`, "x".repeat(40_000)]) {
+    const verdict = judge(answer({ tokens: { "GPU-0": text } }));
+    assert.equal(verdict.verdict, "refused", text.slice(0, 20));
+  }
   const local = JSON.parse(vectorText("nvattest-output/gpu_attestation_h100.json"));
-  assert.deepEqual(
-    failedRules(judge(utf8(JSON.stringify(local.detached_eat)))),
-    ["nvidia.nras.format"],
-    "local, unsigned",
-  );
+  assert.deepEqual(failedRules(judge(utf8(JSON.stringify(local.detached_eat)))), ["nvidia.nras.format"], "unsigned");
 });
 
 test("issuer, subject, version, nonce, dates and result of the overall token", () => {

@@ -190,6 +190,7 @@ test("signed manifests of another shape are refused", () => {
     "neither active nor not": body.replace('active="True"', 'active="1"'),
     "another size": body.replace('size="48"', 'size="32"'),
     "a short hash": body.replace(/(ns2:Hash0="[0-9a-f]{90})[0-9a-f]{6}/, "$1"),
+    "a measurement of another namespace": body.replaceAll("Resource", "ns2:Resource"),
     "another type": body.replace('type="Measurement"', 'type="File"'),
   };
   for (const [name, xml] of Object.entries(bad)) {

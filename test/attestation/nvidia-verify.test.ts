@@ -7,7 +7,7 @@ import type { NvidiaArch } from "../../src/attestation/nvidia/evidence.ts";
 import { makeGpuEvidence, parseGpuEvidence } from "../../src/attestation/nvidia/evidence.ts";
 import type { NvidiaProfile } from "../../src/attestation/nvidia/profile.ts";
 import { type GpuInput, verifyGpu } from "../../src/attestation/nvidia/verify.ts";
-import { fromHex } from "../../src/base/index.ts";
+import { fromHex, utf8 } from "../../src/base/index.ts";
 import { makeAuthority, makeCertificate, makeOcspResponse, type Party } from "../support/der-writer.ts";
 import {
   ABSENT,
@@ -24,10 +24,12 @@ import {
   pemOf,
   profileOf,
   type ReportOptions,
+  signRimBody,
   vector,
   vectorReport,
   vectorText,
   writeReport,
+  writeRimBody,
 } from "./support/nvidia.ts";
 
 const at = (year: number, month: number, day = 1) => Date.UTC(year, month - 1, day);
@@ -333,6 +335,15 @@ test("trap 20: a measurement that differs, is missing or is named twice; any alt
   assert.deepEqual(failedRules(second), []);
   const none = judge({ input: { rims: [driver, vbios([[30, [golden(1), golden(2)]]])] } });
   assert.deepEqual(failedRules(none), ["nvidia.rim.measurements"]);
+});
+
+test("manifests that name no active measurement prove nothing", () => {
+  const [driver, vbios] = ["580.1", "96.00.74.00.20"].map((version) => {
+    const body = writeRimBody({ version, active: new Map([[0, [golden(0)]]]) }).replace('"True"', '"False"');
+    return utf8(signRimBody(body, world.signer));
+  });
+  assert.ok(driver && vbios);
+  assert.deepEqual(failedRules(judge({ input: { rims: [driver, vbios] } })), ["nvidia.rim.measurements"]);
 });
 
 test("trap 20: index 35 is passed over only while the decoder says that it is disabled", () => {
