@@ -7,7 +7,7 @@ import { parseHclReport } from "./azure/hcl.ts";
 import { verifyAzureSnp } from "./azure/snp.ts";
 import { findDcapCollateral } from "./collateral/dcap.ts";
 import type { CollateralSet } from "./collateral/set.ts";
-import { findSnpCollateral } from "./collateral/snp.ts";
+import { snpJudgeOf } from "./collateral/snp.ts";
 import { type DcapJudgeOptions, judgeQuote } from "./dcap/judge.ts";
 import { evidenceRefused, refusedRule } from "./errors.ts";
 import { NVIDIA_LIMITS } from "./nvidia/limits.ts";
@@ -15,8 +15,7 @@ import { parseNrasAnswer, verifyNrasToken } from "./nvidia/nras.ts";
 import { verifyRim } from "./nvidia/rim.ts";
 import { createNvidiaJudge } from "./nvidia/verifier.ts";
 import type { SgxProfile } from "./sgx/profile.ts";
-import { parseSnpEvidence, type SnpEvidence, type SnpJudge } from "./snp/verifier.ts";
-import { verifySnp } from "./snp/verify.ts";
+import { parseSnpEvidence, type SnpJudge } from "./snp/verifier.ts";
 import { verifyAzureTdx } from "./tdx/azure.ts";
 import type { TdxProfile } from "./tdx/profile.ts";
 import { Rules, type Verdict } from "./verdict.ts";
@@ -112,17 +111,8 @@ function judgeSnp(request: Judging, form: EvidenceForm): Verdict<unknown> {
 }
 
 function snpJudge({ profile, collateral }: Judging): SnpJudge {
-  const snp = profile.snp;
-  if (!snp) throw evidenceRefused("profile.tee");
-  return (evidence: SnpEvidence, now, expectedReportData) => {
-    const found = findSnpCollateral(collateral, evidence.report);
-    return verifySnp({
-      report: evidence.report,
-      certificates: [...evidence.certificates, ...found.certificates],
-      ...{ crls: found.crls, profile: snp, now },
-      ...(expectedReportData ? { expectedReportData } : {}),
-    });
-  };
+  if (!profile.snp) throw evidenceRefused("profile.tee");
+  return snpJudgeOf(collateral, profile.snp);
 }
 
 async function judgeAzure(

@@ -17,6 +17,12 @@ export interface AttestedClaims {
   readonly debug: boolean;
   /** The 64 bytes that the environment bound into its evidence. */
   readonly reportData: Uint8Array;
+  /** The vendor's word for the platform's firmware; absent where the vendor has none. */
+  readonly tcbStatus?: string;
+  /** What the platform is, for example `Genoa`; absent where the evidence does not say it. */
+  readonly product?: string;
+  /** Ids of the vendor's advisories that speak of the platform; absent where the vendor has none. */
+  readonly advisories?: readonly string[];
 }
 
 export interface EvidenceCollector {

@@ -1,11 +1,9 @@
 /** Makes the branded claims: only verifiers of this folder import it. */
 import type { AttestedClaims } from "./attestation.ts";
 
-export function brandClaims(claims: {
-  readonly kind: string;
-  readonly measurement: string;
-  readonly debug: boolean;
-  readonly reportData: Uint8Array;
-}): AttestedClaims {
+type Claims = Pick<AttestedClaims, "kind" | "measurement" | "debug" | "reportData"> &
+  Partial<Pick<AttestedClaims, "tcbStatus" | "product" | "advisories">>;
+
+export function brandClaims(claims: Claims): AttestedClaims {
   return Object.freeze({ ...claims }) as unknown as AttestedClaims;
 }

@@ -23,6 +23,7 @@ export {
 } from "./azure/snp.ts";
 export { tpmQualifyingData } from "./azure/tpm-quote.ts";
 export { loadCollateral } from "./collateral/files.ts";
+export { openCollateral } from "./collateral/open.ts";
 export { type CollateralSet, type NamedFile, readCollateralSet } from "./collateral/set.ts";
 export { DcapCache } from "./dcap/cache.ts";
 export { INTEL_SGX_ROOT_SHA256 } from "./dcap/certificates.ts";

@@ -1,4 +1,6 @@
 /** The verifiers that a server has, by kind of evidence. */
+import type { AppraisalProfile } from "./appraisal-profile.ts";
+import { appraisingVerifiers, type CollateralReader } from "./appraisal-verifiers.ts";
 import type { AttestedClaims, Evidence, EvidenceVerifier } from "./attestation.ts";
 import { evidenceRefused } from "./errors.ts";
 import { createInsecureDevVerifier } from "./insecure-dev/verifier.ts";
@@ -14,12 +16,18 @@ export interface VerifierRegistry {
 export interface VerifierOptions {
   /** Set only where somebody asked for it in so many words. */
   readonly allowInsecureDev?: boolean;
+  /** Which TEEs are accepted, and in which state; absent: none. */
+  readonly profile?: AppraisalProfile;
+  /** What vendors sign, asked for with every verification; absent: what machines bring along is all there is. */
+  readonly collateral?: CollateralReader;
 }
 
 export function createVerifiers(options: VerifierOptions = {}): VerifierRegistry {
-  return createRegistry(
-    options.allowInsecureDev === true ? [createInsecureDevVerifier({ allowInsecureDev: true })] : [],
-  );
+  const { profile, collateral } = options;
+  return createRegistry([
+    ...(options.allowInsecureDev === true ? [createInsecureDevVerifier({ allowInsecureDev: true })] : []),
+    ...(profile ? appraisingVerifiers(profile, collateral) : []),
+  ]);
 }
 
 export function createRegistry(verifiers: readonly EvidenceVerifier[]): VerifierRegistry {

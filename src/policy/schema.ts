@@ -11,7 +11,14 @@ type Vulnerabilities = {
   unknown?: Long,
   advisoriesMatched?: Bool,
 };
-type Attestation = { kind: String, measurement: String, debug: Bool };
+type Attestation = {
+  kind: String,
+  measurement: String,
+  debug: Bool,
+  tcbStatus?: String,
+  product?: String,
+  advisories?: Long,
+};
 
 entity Group;
 entity Workload in [Group];

@@ -142,7 +142,7 @@ class Release<Model extends ReleasableModel> {
 export function releaseContext(model: ReleasableModel, claims: AttestedClaims): Record<string, unknown> {
   const { critical, high, medium, low, malware, unknown } = model.vulnerabilities;
   return {
-    attestation: { kind: claims.kind, measurement: claims.measurement, debug: claims.debug },
+    attestation: attestationContext(claims),
     signature: { keyId: model.signerKeyId, rootDigest: model.rootDigest },
     scan: { verdict: model.scanVerdict },
     vulnerabilities: {
@@ -154,6 +154,15 @@ export function releaseContext(model: ReleasableModel, claims: AttestedClaims): 
       ...(unknown === undefined ? {} : { unknown }),
       ...(model.advisoriesMatched === undefined ? {} : { advisoriesMatched: model.advisoriesMatched }),
     },
+  };
+}
+
+function attestationContext({ kind, measurement, debug, tcbStatus, product, advisories }: AttestedClaims) {
+  return {
+    ...{ kind, measurement, debug },
+    ...(tcbStatus === undefined ? {} : { tcbStatus }),
+    ...(product === undefined ? {} : { product }),
+    ...(advisories === undefined ? {} : { advisories: advisories.length }),
   };
 }
 

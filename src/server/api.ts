@@ -1,5 +1,5 @@
 /** Every route of the API with what answers it, and the two services that exist for routes alone: models and key release. */
-import { createVerifiers } from "../attestation/index.ts";
+import type { createVerifiers } from "../attestation/index.ts";
 import type { AuditLog } from "../audit/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
 import type { Authorizer, Clock, Log, Random, Recorder } from "../base/index.ts";
@@ -11,6 +11,7 @@ import type { RecordStore } from "../store/index.ts";
 import type { TokenService } from "../tokens/index.ts";
 import type { Config } from "./config.ts";
 import { serverError } from "./errors.ts";
+import { openVerifiers } from "./evidence.ts";
 import type { Implementation } from "./handler.ts";
 import { createModelRegistry, type ModelRegistry } from "./models.ts";
 import type { PolicyService } from "./policy-service.ts";
@@ -48,7 +49,7 @@ export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
   const { config, version, wrappers } = ports;
   const proveEnvelope = async (envelope: KeyEnvelope) => (await unwrapPackageKey(envelope, wrappers)).wipe();
   const models = createModelRegistry({ ...ports, proveEnvelope });
-  const verifiers = createVerifiers({ allowInsecureDev: config.insecure_dev_attestation });
+  const verifiers = await openVerifiers(ports);
   return [
     ...adminRoutes({ version, storeKind: config.store.split(":")[0] ?? "", attestationKinds: verifiers.kinds }),
     ...auditRoutes(ports),

@@ -28,6 +28,16 @@ export const configSchema = z.strictObject({
   store: uri.describe("sqlite:PATH or postgres://… : where the records are kept, encrypted."),
   root_key: uri.describe("KMS URI of the key that protects the store; file://PATH keeps it in a file of mode 0600."),
   kms: z.array(uri).max(32).describe("KMS URIs whose keys this server may use to release model keys."),
+  attestation_profile: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .describe("YAML file that says which TEEs may get model keys, and in which state; without it none may."),
+  attestation_collateral: z
+    .array(z.string().min(1).max(4096))
+    .max(32)
+    .describe("Files and folders with what vendors sign: chains, revocation lists, TCB info; read again every minute."),
   log_level: z.enum(["debug", "info", "warn", "error"]).describe("How much is written to the log."),
   shutdown_seconds: z.int().min(0).max(3600).describe("How long running requests may take to end after SIGTERM."),
   insecure_dev_attestation: z.boolean().describe("Accepts evidence that proves nothing. For development only."),
@@ -66,6 +76,7 @@ function defaults(env: ConfigSources["env"]): Record<string, unknown> {
     store: `sqlite:${join(dataFolder(env), "server", "modelkeep.db")}`,
     root_key: `file://${join(configFolder(env), "root.key")}`,
     kms: [],
+    attestation_collateral: [],
     log_level: "info",
     shutdown_seconds: 20,
     insecure_dev_attestation: false,
@@ -123,7 +134,7 @@ function readEnvironment(env: ConfigSources["env"]): Record<string, unknown> {
 }
 
 function fromEnvironmentText(key: ConfigKey, text: string): unknown {
-  if (key === "kms") return text.split(",").filter((part) => part !== "");
+  if (key === "kms" || key === "attestation_collateral") return text.split(",").filter((part) => part !== "");
   if (key === "shutdown_seconds") return Number(text);
   if (key === "insecure_dev_attestation") return text === "true" ? true : text === "false" ? false : text;
   return text;

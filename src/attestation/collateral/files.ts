@@ -7,9 +7,13 @@ import { type CollateralSet, type NamedFile, readCollateralSet } from "./set.ts"
 
 /** A named file must be collateral; what lies in a named folder and is none is passed over. */
 export async function loadCollateral(paths: readonly string[]): Promise<CollateralSet> {
+  return readCollateralSet(await readCollateralFiles(paths));
+}
+
+export async function readCollateralFiles(paths: readonly string[]): Promise<NamedFile[]> {
   const found: NamedFile[] = [];
   for (const path of paths) found.push(...(await readPath(path)));
-  return readCollateralSet(found);
+  return found;
 }
 
 async function readPath(path: string): Promise<NamedFile[]> {

@@ -8,4 +8,6 @@ export const COLLATERAL_LIMITS = {
   totalBytes: 32 * 1024 * 1024,
   /** Folders below the one that was named. */
   folderDepth: 3,
+  /** How long collateral is used before its files are looked at again, in seconds. */
+  reloadSeconds: 60,
 } as const;

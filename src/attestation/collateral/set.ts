@@ -1,4 +1,5 @@
 /** What vendors sign about their platforms, sorted by what it is and not by what its file is called. */
+import { createHash } from "node:crypto";
 import { fromHex, fromUtf8, ModelkeepError, parseJson } from "../../base/index.ts";
 import {
   type Certificate,
@@ -54,6 +55,13 @@ export function readCollateralSet(files: readonly NamedFile[]): CollateralSet {
   };
   for (const file of files) readFile(parts, file);
   return parts;
+}
+
+/** Hex SHA-256 over names and bytes, in the order of the list. */
+export function digestOfFiles(files: readonly NamedFile[]): string {
+  const hash = createHash("sha256");
+  for (const { name, bytes } of files) hash.update(`${name.length} ${name} ${bytes.length} `).update(bytes);
+  return hash.digest("hex");
 }
 
 function readFile(parts: Parts, file: NamedFile): void {

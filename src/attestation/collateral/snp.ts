@@ -2,7 +2,10 @@
 import type { Certificate, Crl } from "../../codec/index.ts";
 import { refusedRule } from "../errors.ts";
 import { parseSnpReport, type SnpReport } from "../snp/evidence.ts";
+import type { SnpProfile } from "../snp/profile.ts";
 import { readVek, sameChip, sameTcb, vekKindOf } from "../snp/vek.ts";
+import type { SnpJudge } from "../snp/verifier.ts";
+import { verifySnp } from "../snp/verify.ts";
 import type { CollateralSet } from "./set.ts";
 
 const AMD_NAME = /^(?:ARK|SEV)-/;
@@ -21,6 +24,18 @@ export function findSnpCollateral(set: CollateralSet, report: Uint8Array): SnpCo
   return {
     certificates: [...(key ? [key] : []), ...distinct(amd.filter((one) => vekKindOf(one) === undefined))],
     crls: distinct(set.crls.filter(({ issuer }) => AMD_NAME.test(issuer.commonName ?? ""))),
+  };
+}
+
+/** Judges with the collateral of the set; what the guest brought comes first. */
+export function snpJudgeOf(set: CollateralSet, profile: SnpProfile): SnpJudge {
+  return ({ report, certificates }, now, expectedReportData) => {
+    const found = findSnpCollateral(set, report);
+    return verifySnp({
+      ...{ report, profile, now, crls: found.crls },
+      certificates: [...certificates, ...found.certificates],
+      ...(expectedReportData ? { expectedReportData } : {}),
+    });
   };
 }
 

@@ -76,12 +76,13 @@ export async function judgeQuote<Profile extends TdxProfile | SgxProfile>(
 /** Throws EVIDENCE_REFUSED with the first failed rule. */
 export function brandDcapClaims<Claims extends { readonly debug: boolean }>(
   kind: string,
-  { verdict, rules, claims }: Verdict<Claims>,
+  { verdict, rules, claims, tcbStatus, advisories }: Verdict<Claims>,
   reportData: Uint8Array,
   measure: (claims: Claims) => string,
 ): AttestedClaims {
   const failed = rules.find(({ result }) => result === "failed");
   if (failed) throw evidenceRefused(failed.id);
   if (verdict !== "accepted" || !claims) throw evidenceRefused("dcap.quote.format");
-  return brandClaims({ kind, measurement: measure(claims), debug: claims.debug, reportData: reportData.slice() });
+  const proven = { kind, measurement: measure(claims), debug: claims.debug, reportData: reportData.slice() };
+  return brandClaims({ ...proven, advisories, ...(tcbStatus === undefined ? {} : { tcbStatus }) });
 }

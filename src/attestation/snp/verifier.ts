@@ -71,7 +71,8 @@ export function brandSnpClaims(kind: string, { verdict, rules, claims }: Verdict
   const failed = rules.find(({ result }) => result === "failed");
   if (failed) throw evidenceRefused(failed.id);
   if (verdict !== "accepted" || !claims) throw evidenceRefused("snp.report.format");
-  return brandClaims({ kind, measurement: claims.measurement, debug: claims.debug, reportData: reportData.slice() });
+  const { measurement, debug, product } = claims;
+  return brandClaims({ kind, measurement, debug, reportData: reportData.slice(), ...(product ? { product } : {}) });
 }
 
 const OPENING_BRACE = 0x7b;

@@ -11,12 +11,20 @@ const configOptions: readonly CommandOption[] = [
   { flag: "--store", value: "URL", about: "sqlite:PATH or postgres://…" },
   { flag: "--root-key", value: "URI", about: "key that protects the store" },
   { flag: "--kms", value: "URI", about: "KMS whose keys this server may use", repeatable: true },
+  { flag: "--attestation-profile", value: "FILE", about: "which TEEs may get model keys, and in which state" },
+  {
+    flag: "--attestation-collateral",
+    value: "FILE|DIR",
+    about: "what vendors sign: chains, revocation lists, TCB info",
+    repeatable: true,
+  },
   { flag: "--log-level", value: "LEVEL", about: "how much is logged", choices: ["debug", "info", "warn", "error"] },
   { flag: "--insecure-dev-attestation", about: "accept evidence that proves nothing; for development only" },
 ];
 
 function flagsToConfig(input: CommandInput): Partial<Record<ConfigKey, unknown>> {
   const kms = input.all("--kms");
+  const collateral = input.all("--attestation-collateral");
   return {
     listen: input.text("--listen"),
     public_url: input.text("--public-url"),
@@ -25,6 +33,8 @@ function flagsToConfig(input: CommandInput): Partial<Record<ConfigKey, unknown>>
     store: input.text("--store"),
     root_key: input.text("--root-key"),
     kms: kms.length > 0 ? kms : undefined,
+    attestation_profile: input.text("--attestation-profile"),
+    attestation_collateral: collateral.length > 0 ? collateral : undefined,
     log_level: input.text("--log-level"),
     insecure_dev_attestation: input.on("--insecure-dev-attestation") ? true : undefined,
   };

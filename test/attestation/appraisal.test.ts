@@ -1,0 +1,155 @@
+/** Appraisal profiles and the verifiers that they make: what is not named is refused, and errors point at their line. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import {
+  appraise,
+  createVerifiers,
+  parseAppraisalProfile,
+  profileForInspection,
+  readCollateralSet,
+  verdictToJson,
+} from "../../src/attestation/index.ts";
+import { ModelkeepError, utf8 } from "../../src/base/index.ts";
+import { bytesOf, hasVectors, ABSENT as NO_VECTORS, quote } from "./support/dcap-vectors.ts";
+
+const profileOf = (text: string) => parseAppraisalProfile(utf8(text));
+
+function detailOf(text: string): string {
+  try {
+    profileOf(text);
+  } catch (error) {
+    assert.ok(error instanceof ModelkeepError && error.code === "PROFILE_INVALID", String(error));
+    return error.message;
+  }
+  assert.fail(`accepted: ${text}`);
+}
+
+test("an empty profile accepts no TEE, an empty section the strict defaults of its own", () => {
+  const empty = profileOf("");
+  assert.deepEqual([empty.snp, empty.tdx, empty.sgx, empty.nvidia, empty.azure], Array(5).fill(undefined));
+  const { snp, tdx, sgx, nvidia, azure } = profileOf("snp: {}\ntdx: {}\nsgx: {}\nnvidia: {}\nazure: {}\n");
+  assert.equal(snp?.allow_debug || tdx?.allow_debug || sgx?.allow_debug || nvidia?.allow_devtools, false);
+  assert.equal(snp?.require_crl && tdx?.require_revocation_lists && sgx?.require_revocation_lists, true);
+  assert.equal(nvidia?.require_ocsp && nvidia?.require_rims, true);
+  assert.equal(snp?.allow_any_tcb || azure?.allow_any_pcrs, false);
+  assert.deepEqual(tdx?.accepted_tcb_statuses, ["UpToDate"]);
+});
+
+test("every problem names its line and its field", () => {
+  const text = "version: 1\nsnp:\n  vmpl:\n    - 0\n    - 9\n  colour: red\ntdx:\n  allow_debug: maybe\n";
+  const detail = detailOf(text);
+  for (const part of [/line 5: snp\.vmpl\.1: /, /line 6: snp\.colour: /, /line 8: tdx\.allow_debug: /])
+    assert.match(detail, part);
+  assert.match(detailOf("snp: {}\nsnp: {}\n"), /line 2/);
+  assert.match(detailOf("snp:\n\t- 1\n"), /line 2/);
+  assert.match(detailOf("tdx:\n  accepted_tcb_statuses: [Revoked]\n"), /line 2: tdx\.accepted_tcb_statuses\.0/);
+  assert.match(detailOf("sgx:\n  mr_enclaves: [abc]\n"), /line 2: sgx\.mr_enclaves\.0/);
+  assert.match(detailOf("nonsense: 1\n"), /line 1: nonsense: there is no such field/);
+  assert.match(detailOf("version: 2\n"), /line 1: version/);
+  assert.match(detailOf("a: &a [1]\nb: *a\n"), /./);
+  assert.match(detailOf("- 1\n"), /line 1/);
+});
+
+test("a profile of any bytes is a profile or PROFILE_INVALID", () => {
+  const any = fc.oneof(
+    fc.string({ maxLength: 200 }).map(utf8),
+    fc.uint8Array({ maxLength: 200 }),
+    fc.json().map((text) => utf8(`snp: ${text}\n`)),
+  );
+  fc.assert(
+    fc.property(any, (bytes) => {
+      try {
+        parseAppraisalProfile(bytes);
+      } catch (error) {
+        assert.ok(error instanceof ModelkeepError && error.code === "PROFILE_INVALID", String(error));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("evidence of any bytes and any kind ends in a verdict that refuses", async () => {
+  const collateral = readCollateralSet([]);
+  const kinds = fc.constantFrom("snp" as const, "tdx" as const, "sgx" as const, "nvidia" as const);
+  const any = fc.oneof(
+    fc.uint8Array({ maxLength: 2_000 }),
+    fc.json().map(utf8),
+    fc.string().map((text) => utf8(`<${text}`)),
+    fc.uint8Array({ maxLength: 2_000 }).map((bytes) => Uint8Array.from([...utf8("HCLA"), ...bytes])),
+    fc.json().map((text) => utf8(`{"quote":${text},"event_log":"[]"}`)),
+    fc.json().map((text) => utf8(`{"verification_requests":[{"evidence":${text}}]}`)),
+    fc.json().map((text) => utf8(`[["JWT",${text}],{}]`)),
+  );
+  await fc.assert(
+    fc.asyncProperty(kinds, any, async (kind, evidence) => {
+      const verdict = await appraise({ kind, evidence, collateral, now: 0 });
+      assert.equal(verdict.verdict, "refused");
+      assert.ok(verdict.rules.some(({ result }) => result === "failed"));
+      JSON.stringify(verdictToJson(verdict, 0));
+    }),
+    { numRuns: 400 },
+  );
+});
+
+test("a request inside a request is not unpacked for ever", async () => {
+  let text = '{"quote":"AA=="}';
+  for (let i = 0; i < 5; i++)
+    text = JSON.stringify({ verification_requests: [{ evidence: Buffer.from(text).toString("base64url") }] });
+  const request = { kind: "sgx", evidence: utf8(text), collateral: readCollateralSet([]), now: 0 } as const;
+  const { rules } = await appraise(request);
+  assert.equal(rules[0]?.id, "evidence.format");
+});
+
+test("without a profile, what was brought along is checked and debug stays refused", () => {
+  const profile = profileForInspection(readCollateralSet([]));
+  assert.equal(profile.snp?.allow_debug || profile.tdx?.allow_debug || profile.sgx?.allow_debug, false);
+  assert.equal(profile.nvidia?.allow_certificate_hold, false);
+  assert.equal(profile.snp?.require_crl, false);
+  if (!hasVectors) return;
+  const crl = readCollateralSet([{ name: "crl", bytes: bytesOf("tdx/collateral-2026-03-eval18/root_ca_crl.der") }]);
+  assert.equal(profileForInspection(crl).tdx?.require_revocation_lists, true);
+});
+
+test("the verifiers are those of the profile's sections, and never devices alone", () => {
+  const kindsOf = (text: string) => createVerifiers({ profile: profileOf(text) }).kinds;
+  assert.deepEqual(kindsOf(""), []);
+  assert.deepEqual(kindsOf("snp: {}\nnvidia: {}\n"), ["snp"]);
+  assert.deepEqual(kindsOf("azure: {}\n"), []);
+  assert.deepEqual(kindsOf("snp: {}\ntdx: {}\nsgx: {}\nazure: {}\n"), [
+    "az-snp-vtpm",
+    "az-tdx-vtpm",
+    "sgx",
+    "snp",
+    "tdx",
+  ]);
+  assert.deepEqual(createVerifiers().kinds, []);
+});
+
+test("a server's verifier: status, product and advisories are claims; other bytes are refused", async (t) => {
+  if (!hasVectors) return t.skip(NO_VECTORS);
+  const file = (path: string) => ({ name: path, bytes: bytesOf(path) });
+  const set = readCollateralSet([
+    file("tdx/phala-v4-b0c06f/collateral.json"),
+    file("sev-snp/roots/ask_ark_genoa.pem"),
+    file("sev-snp/genoa-v5/vcek.der"),
+    file("sev-snp/milan-v2-azure/vcek.der"),
+  ]);
+  const profile = profileOf("tdx: {}\nsnp:\n  allow_any_tcb: true\n  require_crl: false\n");
+  const verifiers = createVerifiers({ profile, collateral: async () => set });
+  const data = bytesOf("tdx/phala-v4-b0c06f/quote.bin");
+  const bound = data.slice(48 + 520, 48 + 584);
+  const now = Date.parse("2025-06-25T00:00:00Z");
+  const claims = await verifiers.verify({ kind: "tdx", data }, bound, now);
+  assert.equal(claims.tcbStatus, "UpToDate");
+  assert.deepEqual(claims.advisories, []);
+  const refused = (rule: string) => (error: unknown) => error instanceof ModelkeepError && error.extra?.rule === rule;
+  await assert.rejects(verifiers.verify({ kind: "tdx", data }, new Uint8Array(64), now), refused("dcap.report-data"));
+  await assert.rejects(verifiers.verify({ kind: "sgx", data }, bound, now), refused("evidence.kind"));
+  const report = bytesOf("sev-snp/genoa-v5/report.bin");
+  const later = Date.parse("2026-06-01T00:00:00Z");
+  const guest = await verifiers.verify({ kind: "snp", data: report }, report.slice(0x50, 0x90), later);
+  assert.equal(guest.product, "Genoa");
+  const hex = utf8(Buffer.from(quote.automata()).toString("hex"));
+  await assert.rejects(verifiers.verify({ kind: "tdx", data: hex }, bound, now), "a server takes one form alone");
+});
