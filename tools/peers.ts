@@ -1,10 +1,22 @@
-/** `node tools/peers.ts [vault] [moto]`: builds Vault from its Go module and installs moto, once per machine. */
+/** `node tools/bootstrap.mjs peers [moto] [vault]`: installs moto and builds Vault from its Go module, once per machine. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { motoFolder, motoPython, motoRequirement, peersFolder, vaultBinary, vaultSource } from "./peers/places.ts";
 
 const PEERS: Readonly<Record<string, () => void>> = { moto: installMoto, vault: buildVault };
+const VAULT = "github.com/hashicorp/vault";
+
+/** Vault's release was built with an SDK between two published ones; these lines fit it to the one in go.mod. */
+const VAULT_FITS = [
+  [
+    "builtin/logical/transit/path_restore.go",
+    "restoredKeyName, err := b.lm.RestorePolicy(",
+    "restoredKeyName, err := keyName, b.lm.RestorePolicy(",
+  ],
+  ["vault/identity_store.go", "ActivationFunc: iStore.activateDeduplication,", ""],
+  ["vault/logical_system_activation_flags.go", "ActivationFunc(ctx, nil)", 'ActivationFunc(ctx, nil, "")'],
+] as const;
 
 const wanted = process.argv.slice(2);
 mkdirSync(peersFolder, { recursive: true });
@@ -24,10 +36,33 @@ function installMoto(): void {
 function buildVault(): void {
   const binary = vaultBinary();
   if (existsSync(binary)) return;
-  const unfinished = `${binary}.${process.pid}`;
-  const flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags=-s -w"];
-  run("go", ["-C", vaultSource, "build", ...flags, "-o", unfinished, "."]);
-  renameSync(unfinished, binary);
+  const place = `${binary}.${process.pid}`;
+  mkdirSync(place);
+  try {
+    const modfile = fittedModule(place);
+    const flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w", `-modfile=${modfile}`];
+    run("go", ["-C", vaultSource, "build", ...flags, "-o", join(place, "vault"), "."]);
+    renameSync(join(place, "vault"), binary);
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+}
+
+/** A go.mod that takes Vault from a copy in which the lines fit. */
+function fittedModule(place: string): string {
+  run("go", ["-C", vaultSource, "mod", "download", VAULT]);
+  const listed = ["-C", vaultSource, "list", "-m", "-f", "{{.Dir}}", VAULT];
+  const copy = join(place, "source");
+  run("cp", ["-r", "--no-preserve=mode", execFileSync("go", listed, { encoding: "utf8" }).trim(), copy]);
+  for (const [name, before, after] of VAULT_FITS) {
+    const text = readFileSync(join(copy, name), "utf8");
+    if (text.split(before).length !== 2) throw new Error(`${name} is not the file that was looked at`);
+    writeFileSync(join(copy, name), text.replace(before, after));
+  }
+  const module = readFileSync(join(vaultSource, "go.mod"), "utf8");
+  writeFileSync(join(place, "go.mod"), `${module}\nreplace ${VAULT} => ${copy}\n`);
+  writeFileSync(join(place, "go.sum"), readFileSync(join(vaultSource, "go.sum")));
+  return join(place, "go.mod");
 }
 
 function run(program: string, words: readonly string[]): void {
