@@ -20,14 +20,17 @@ const TRANSIT_HASH: Readonly<Record<SigningHash, string>> = {
   sha384: "sha2-384",
   sha512: "sha2-512",
 };
+/** Types that take associated data. */
+const AEAD = /^(aes\d{3}-gcm96|x?chacha20-poly1305)$/;
 const BINDING_BYTES = 32;
 
 const keySchema = z.object({
   data: z.object({
     type: z.string().max(64),
     derived: z.boolean().optional(),
+    supports_encryption: z.boolean().optional(),
     latest_version: z.number().int().min(1),
-    keys: z.record(z.string().max(16), z.unknown()),
+    keys: z.record(z.string().max(16), z.unknown()).nullish(),
   }),
 });
 const encryptSchema = z.object({ data: z.object({ ciphertext: z.string().max(BACKEND_LIMITS.ciphertextBytes) }) });
@@ -120,8 +123,9 @@ class TransitSigner implements SigningBackend {
   /** Of the version that is the latest now; `sign` stays with it when the key is rotated in between. */
   async publicKeyPem(): Promise<string> {
     const info = await this.#client.info();
-    const entry = publicSchema.safeParse(info.keys[String(info.latest_version)]);
-    if (!entry.success) throw backendError("KMS_KEY_UNFIT", { detail: `${this.uri} is a ${info.type} key` });
+    const entry = publicSchema.safeParse(info.keys?.[String(info.latest_version)]);
+    if (!entry.success || !info.type.startsWith("ecdsa-"))
+      throw backendError("KMS_KEY_UNFIT", { detail: `${this.uri} is a ${info.type} key` });
     this.#version = info.latest_version;
     return ecPublicPem({ pem: entry.data.public_key });
   }
@@ -175,7 +179,10 @@ class VaultClient {
     if (answer.status === 403) return false;
     const error = this.#errorOf(answer);
     if (error) throw error;
-    return read(answer, keySchema).data.derived ?? false;
+    const info = read(answer, keySchema).data;
+    if (info.supports_encryption === false || !AEAD.test(info.type))
+      throw backendError("KMS_KEY_UNFIT", { detail: `${this.key.uri} is a ${info.type} key` });
+    return info.derived ?? false;
   }
 
   /** `refusal` makes the error of an answer 400, from Vault's own words. The body is wiped. */

@@ -14,7 +14,7 @@ export interface VaultKey {
 }
 
 const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
-const NAMESPACE = /^[A-Za-z0-9_.-]{1,128}(\/[A-Za-z0-9_.-]{1,128}){0,15}$/;
+const NAMESPACE = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}(\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}){0,15}$/;
 const PARAMETERS = new Set(["namespace", "insecure-http"]);
 
 /**

@@ -67,8 +67,8 @@ export async function makeEnvelope(
  */
 export async function unwrapPackageKey(envelope: KeyEnvelope, wrappers: readonly KeyWrapper[]): Promise<GuardedBytes> {
   const pairs = envelope.recipients.map(fromRecipient).flatMap((wrapped) => {
-    const wrapper = wrappers.find((candidate) => candidate.recognises(wrapped));
-    return wrapper ? [{ wrapper, wrapped }] : [];
+    const candidates = wrappers.filter((candidate) => candidate.recognises(wrapped));
+    return candidates.map((wrapper) => ({ wrapper, wrapped }));
   });
   if (pairs.length === 0)
     throw sealingError("NO_KEY_SERVICE", {

@@ -4,6 +4,10 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { KeyWrapper } from "../../src/backends/index.ts";
+import { equalBytes } from "../../src/base/index.ts";
+import { GuardedBytes } from "../../src/host/index.ts";
+import { makeEnvelope, unwrapPackageKey } from "../../src/sealing/envelope.ts";
 import { makeKms, makePair, modelkeep, temporaryFolder, writeModel } from "../sealing/support.ts";
 import { askMoto, makeToken, NO_MOTO, NO_SOFTHSM, startMoto } from "./peers.ts";
 
@@ -65,6 +69,21 @@ test("moto: a sealed model moves from a key file to AWS KMS, and the file opens 
   assert.equal(existsSync(opened), false);
   await runs(open(kek), env);
   assert.deepEqual(readFileSync(join(opened, "weights.bin")), content["weights.bin"]);
+});
+
+test("two services whose keys have the same name are both tried", async () => {
+  const { wrapper: mine } = await makeKms();
+  const { wrapper: other } = await makeKms();
+  const named = (wrapper: KeyWrapper): KeyWrapper => ({
+    uri: wrapper.uri,
+    recognises: () => true,
+    wrap: (key, context) => wrapper.wrap(key, context),
+    unwrap: (wrapped, context) => wrapper.unwrap(wrapped, context),
+  });
+  using key = GuardedBytes.take(randomBytes(32));
+  const envelope = await makeEnvelope(key, "0".repeat(32), "1".repeat(64), [mine]);
+  using opened = await unwrapPackageKey(envelope, [named(other), named(mine)]);
+  assert.ok(opened.use((bytes) => key.use((wanted) => equalBytes(bytes, wanted))));
 });
 
 test("a service that cannot be reached is exit 6, credentials that are missing are 1, a URI of nobody is 2", async () => {

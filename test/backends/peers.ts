@@ -8,8 +8,8 @@ import { after } from "node:test";
 import { motoPython, softHsmModule, vaultBinary } from "../../tools/peers/places.ts";
 import { temporaryFolder } from "../sealing/support.ts";
 
-export const NO_VAULT = "Vault is not built here: node tools/peers.ts vault";
-export const NO_MOTO = "moto is not installed here: node tools/peers.ts moto";
+export const NO_VAULT = "Vault is not built here: node tools/bootstrap.mjs peers vault";
+export const NO_MOTO = "moto is not installed here: node tools/bootstrap.mjs peers moto";
 export const NO_SOFTHSM = "no SoftHSM2 here: apt-get install softhsm2";
 
 const START_MILLISECONDS = 60_000;
