@@ -46,6 +46,7 @@ export { parseCcel } from "./eventlog/ccel.ts";
 export { parseDstackEventLog } from "./eventlog/dstack.ts";
 export type { MeasuredEvent } from "./eventlog/event.ts";
 export { type RuntimeRegisters, replayEventLog } from "./eventlog/replay.ts";
+export { type Explanation, explainVerdict, explanationLines } from "./explain.ts";
 export { createInsecureDevCollector } from "./insecure-dev/collector.ts";
 export { INSECURE_DEV_KIND } from "./insecure-dev/format.ts";
 export { type LaunchDescription, launchDescription, measureLaunch, parseLaunch } from "./insecure-dev/launch.ts";

@@ -1,9 +1,11 @@
-/** modelkeep attest verify: what evidence of a TEE proves, rule by rule, without a network. */
+/** modelkeep attest verify and explain: what evidence of a TEE proves, rule by rule, without a network. */
 import { resolve } from "node:path";
 import {
   APPRAISAL_LIMITS,
   type AppraisalRequest,
   appraise,
+  explainVerdict,
+  explanationLines,
   loadCollateral,
   parseAppraisalProfile,
   type Rule,
@@ -68,6 +70,24 @@ export const attestVerify: Command = {
     return {
       data: verdictToJson(verdict, request.now),
       text: describe(verdict, request.now),
+      exit: verdict.verdict === "accepted" ? EXIT.done : EXIT.verificationFailed,
+    };
+  },
+};
+
+export const attestExplain: Command = {
+  name: "attest explain",
+  about: "Say in plain words why evidence is refused: what is wrong, why it matters, what to do. Exit 4 when refused.",
+  examples: [
+    { line: "modelkeep attest explain quote.bin --kind tdx --collateral ./intel", about: "for whoever meets it first" },
+  ],
+  args: [EVIDENCE],
+  options: OPTIONS,
+  async run(context, input) {
+    const verdict = await appraise(await readRequest(context, input));
+    return {
+      data: { verdict: verdict.verdict, explanations: explainVerdict(verdict) },
+      text: [describe(verdict, 0)[0] ?? "", ...explanationLines(verdict)],
       exit: verdict.verdict === "accepted" ? EXIT.done : EXIT.verificationFailed,
     };
   },

@@ -2,7 +2,7 @@
 import type { Command } from "../command.ts";
 import { advisoriesImport } from "./advisories.ts";
 import { agent } from "./agent.ts";
-import { attestVerify } from "./attest.ts";
+import { attestExplain, attestVerify } from "./attest.ts";
 import { auditCheckpoint, auditExport, auditList, auditVerify } from "./audit.ts";
 import { bomCreate, bomMatch } from "./bom.ts";
 import { checkout } from "./checkout.ts";
@@ -51,6 +51,7 @@ export const commands: readonly Command[] = [
   bomMatch,
   advisoriesImport,
   attestVerify,
+  attestExplain,
   secretPut,
   secretList,
   secretRotate,
