@@ -105,11 +105,18 @@ export class Pkcs11Token {
     } catch (error) {
       if (!(error instanceof LostSession)) throw error;
     }
-    this.#login = undefined;
+    await this.#forgetSessions();
     this.#slot = await this.#findSlot();
     return this.#once(work).catch((error) => {
       throw error instanceof LostSession ? error.reason : error;
     });
+  }
+
+  /** When one session was lost, those that are idle were, too. */
+  async #forgetSessions(): Promise<void> {
+    this.#login = undefined;
+    this.#open -= this.#idle.length;
+    for (const { handle } of this.#idle.splice(0)) await this.#module.call("C_CloseSession", handle);
   }
 
   async #once<T>(work: (session: Session) => Promise<T>): Promise<T> {
@@ -128,7 +135,7 @@ export class Pkcs11Token {
       lost = error instanceof LostSession;
       throw error;
     } finally {
-      this.#give(session, lost);
+      await this.#give(session, lost);
     }
   }
 
@@ -146,11 +153,11 @@ export class Pkcs11Token {
     throw pkcs11Error(value, "C_OpenSession", this.#uri.uri);
   }
 
-  #give(session: Session, lost: boolean): void {
-    if (lost) {
-      this.#open--;
-      void this.#module.call("C_CloseSession", session.handle).catch(() => undefined);
-    } else this.#idle.push(session);
+  /** A lost session is closed before another is opened, which may get its number. */
+  async #give(session: Session, lost: boolean): Promise<void> {
+    if (lost) await this.#module.call("C_CloseSession", session.handle);
+    if (lost) this.#open--;
+    else this.#idle.push(session);
     this.#waiting.shift()?.();
   }
 

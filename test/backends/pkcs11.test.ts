@@ -7,6 +7,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { ecdsaDer, ecSpki } from "../../src/backends/ec-encoding.ts";
 import { openKeyWrapper, openSigningKey } from "../../src/backends/index.ts";
+import { Pkcs11Module } from "../../src/backends/pkcs11-module.ts";
 import { parsePkcs11Uri } from "../../src/backends/pkcs11-uri.ts";
 import { ModelkeepError } from "../../src/base/index.ts";
 import { codeOf, random, temporaryFolder } from "../sealing/support.ts";
@@ -20,6 +21,7 @@ const tokens = {
   pins: makeToken("pins"),
   once: makeToken("once"),
   more: makeToken("more"),
+  lost: makeToken("lost"),
 };
 
 test("a URI gives its parts, decoded (RFC 7512)", () => {
@@ -221,6 +223,34 @@ test("SoftHSM2: a refused PIN is not tried again, though it has become right", a
     await codeOf(async () => (await openSigningKey(uri, { random, env: changing })).publicKeyPem()),
     undefined,
   );
+});
+
+test("SoftHSM2: sessions that the device has closed are opened again, with a login, and only then is it an error", async (t) => {
+  const token = tokens.lost;
+  if (!token) return t.skip(NO_SOFTHSM);
+  const pem = token.importKey("signer", "01", "P-256");
+  token.importAes("kek", "02", randomBytes(32));
+  const query = `module-path=${token.module}&pin-source=env:PIN`;
+  const changing: Record<string, string> = { PIN: token.pin };
+  const signer = await openSigningKey(`pkcs11:token=lost;object=signer?${query}`, { random, env: changing });
+  const wrapper = await openKeyWrapper(`pkcs11:token=lost;object=kek?${query}`, { random, env: changing });
+  const wrapped = await wrapper.wrap(randomBytes(32), context);
+  const digest = createHash("sha256").update("model").digest();
+  const module = await Pkcs11Module.load(token.module);
+  const closeAll = async () => {
+    for (let handle = 1; handle < 2_000; handle++) await module.call("C_CloseSession", handle);
+  };
+  for (let round = 0; round < 3; round++) {
+    await Promise.all(Array.from({ length: 12 }, () => signer.sign(digest, "sha256")));
+    await closeAll();
+    const signature = await signer.sign(digest, "sha256");
+    assert.ok(verify("sha256", Buffer.from("model"), { key: createPublicKey(pem), dsaEncoding: "der" }, signature));
+    await closeAll();
+    assert.equal((await wrapper.unwrap(wrapped, context)).length, 32);
+  }
+  await closeAll();
+  changing.PIN = "0000";
+  assert.equal(await codeOf(() => signer.sign(digest, "sha256")), "KMS_CREDENTIALS_REFUSED");
 });
 
 test("SoftHSM2: a key that cannot wrap with GCM is unfit, and signatures are of the key that was told", async (t) => {
