@@ -8,10 +8,16 @@ export const artifactError = defineErrors("artifact", {
     status: 400,
     exit: EXIT.failed,
     title: "The model holds something that is not a regular file",
-    hint: "replace links by the files they point to",
+    hint: "replace links by the files they point to, or follow those inside the model: --allow-symlinks",
   },
   MODEL_PATH_INVALID: { status: 400, exit: EXIT.failed, title: "A file name of the model is not portable" },
   MODEL_CHANGED: { status: 409, exit: EXIT.verificationFailed, title: "A file changed while it was read" },
+  OCI_MANIFEST_INVALID: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The file is not an OCI image manifest whose layers have titles",
+    hint: "oras manifest fetch NAME > manifest.json",
+  },
   BLOB_NOT_FOUND: {
     status: 404,
     exit: EXIT.failed,

@@ -6,6 +6,10 @@ export const ARTIFACT_LIMITS = {
   pathBytes: LIMITS.modelPathBytes,
   /** Folders inside each other. */
   depth: 64,
+  /** Folders that links lead to. */
+  linkedFolders: 10_000,
+  ociManifestBytes: 4 * 1024 * 1024,
+  ociLayers: 10_000,
   blobNameBytes: 1_024,
   /** The JSON header of a safetensors file, in bytes; the format's own limit. */
   safetensorsHeaderBytes: 100_000_000,

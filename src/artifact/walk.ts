@@ -1,5 +1,5 @@
 /** The files of a model: every regular file below a folder, in code-point order; anything else is refused. */
-import { join } from "node:path";
+import { dirname, join, sep } from "node:path";
 import { files, systemErrorCode } from "../host/index.ts";
 import { artifactError } from "./errors.ts";
 import { ARTIFACT_LIMITS } from "./limits.ts";
@@ -8,6 +8,8 @@ export interface ModelFile {
   /** POSIX, relative to the root, byte for byte as on the disk. */
   readonly path: string;
   readonly bytes: number;
+  /** Where the bytes lie, when a link leads to them. */
+  readonly source?: string;
 }
 
 export interface WalkOptions {
@@ -17,12 +19,14 @@ export interface WalkOptions {
   readonly onRefused?: (path: string, what: string) => void;
   /** Returns nothing instead of MODEL_EMPTY. */
   readonly allowEmpty?: boolean;
+  /** A link to a file or folder of the model counts as that; one out of the model, to nowhere or in a circle never does. */
+  readonly followLinks?: boolean;
 }
 
 /** Always left out, at the top level only (OMS, default exclusions). */
 export const DEFAULT_IGNORE = [".git", ".gitattributes", ".github", ".gitignore"] as const;
 
-/** Throws MODEL_FILE_REFUSED for links, devices and sockets that are not ignored, MODEL_EMPTY when nothing is left. */
+/** Throws MODEL_FILE_REFUSED for links that are not followed, devices and sockets unless they are ignored, MODEL_EMPTY when nothing is left. */
 export async function walkModel(root: string, options: WalkOptions = {}): Promise<ModelFile[]> {
   const stat = await statRoot(root);
   if (stat.isFile()) return [{ path: ".", bytes: stat.size }];
@@ -31,8 +35,10 @@ export async function walkModel(root: string, options: WalkOptions = {}): Promis
     throw artifactError("MODEL_FILE_REFUSED", { detail: `${path} is ${what}` });
   };
   const ignored = new Set<string>([...DEFAULT_IGNORE, ...(options.ignore ?? [])]);
-  const walk: Walk = { root, ignored, onRefused: options.onRefused ?? refuse, found: [] };
-  await walkFolder(walk, "", 0);
+  const onRefused = options.onRefused ?? refuse;
+  const links = options.followLinks ? { realRoot: await files.realpath(root), folders: 0 } : undefined;
+  const walk: Walk = { root, ignored, onRefused, found: [], links };
+  await walkFolder(walk, { path: "", place: root, depth: 0, trail: [] });
   if (walk.found.length === 0 && !options.allowEmpty) throw artifactError("MODEL_EMPTY", { detail: root });
   return walk.found.sort((a, b) => compareCodePoints(a.path, b.path));
 }
@@ -42,6 +48,22 @@ interface Walk {
   readonly ignored: ReadonlySet<string>;
   readonly onRefused: (path: string, what: string) => void;
   readonly found: ModelFile[];
+  readonly links: Links | undefined;
+}
+
+interface Links {
+  readonly realRoot: string;
+  /** How many were entered so far. */
+  folders: number;
+}
+
+interface Folder {
+  readonly path: string;
+  /** On the disk. */
+  readonly place: string;
+  readonly depth: number;
+  /** The real folders of the links that were followed on the way here. */
+  readonly trail: readonly string[];
 }
 
 async function statRoot(root: string) {
@@ -52,23 +74,48 @@ async function statRoot(root: string) {
   }
 }
 
-async function walkFolder(walk: Walk, folder: string, depth: number): Promise<void> {
-  if (depth > ARTIFACT_LIMITS.depth)
+async function walkFolder(walk: Walk, folder: Folder): Promise<void> {
+  if (folder.depth > ARTIFACT_LIMITS.depth)
     throw artifactError("MODEL_PATH_INVALID", { detail: `folders are nested deeper than ${ARTIFACT_LIMITS.depth}` });
-  for (const entry of await readFolder(join(walk.root, folder))) {
+  for (const entry of await readFolder(folder.place)) {
     const name = decodeName(entry.name);
-    const path = folder === "" ? name : `${folder}/${name}`;
+    const path = folder.path === "" ? name : `${folder.path}/${name}`;
     if (walk.ignored.has(path)) continue;
     if (Buffer.byteLength(path) > ARTIFACT_LIMITS.pathBytes)
       throw artifactError("MODEL_PATH_INVALID", {
         detail: `${path.slice(0, 80)}… is over ${ARTIFACT_LIMITS.pathBytes} bytes`,
       });
-    if (entry.isDirectory()) await walkFolder(walk, path, depth + 1);
-    else if (entry.isFile()) walk.found.push({ path, bytes: await sizeOf(join(walk.root, path)) });
-    else walk.onRefused(path, entry.isSymbolicLink() ? "a symbolic link" : "not a regular file");
-    if (walk.found.length > ARTIFACT_LIMITS.files)
-      throw artifactError("MODEL_PATH_INVALID", { detail: `over ${ARTIFACT_LIMITS.files} files` });
+    const place = join(folder.place, name);
+    const inner: Folder = { path, place, depth: folder.depth + 1, trail: folder.trail };
+    if (entry.isDirectory()) await walkFolder(walk, inner);
+    else if (entry.isFile()) addFile(walk, path, place, await sizeOf(place));
+    else if (!entry.isSymbolicLink()) walk.onRefused(path, "not a regular file");
+    else if (walk.links) await followLink(walk, walk.links, inner);
+    else walk.onRefused(path, "a symbolic link");
   }
+}
+
+function addFile(walk: Walk, path: string, place: string, bytes: number): void {
+  walk.found.push(place === join(walk.root, path) ? { path, bytes } : { path, bytes, source: place });
+  if (walk.found.length > ARTIFACT_LIMITS.files)
+    throw artifactError("MODEL_PATH_INVALID", { detail: `over ${ARTIFACT_LIMITS.files} files` });
+}
+
+/** A folder that a link leads to must not hold the link, or one that was followed on the way: that is the circle. */
+async function followLink(walk: Walk, links: Links, link: Folder): Promise<void> {
+  const real = await files.realpath(link.place).catch(() => undefined);
+  if (real === undefined) return walk.onRefused(link.path, "a symbolic link to nowhere");
+  const isInside = real.startsWith(links.realRoot.endsWith(sep) ? links.realRoot : links.realRoot + sep);
+  if (!isInside && real !== links.realRoot) return walk.onRefused(link.path, "a symbolic link out of the model");
+  const stat = await statRoot(real);
+  if (stat.isFile()) return addFile(walk, link.path, real, stat.size);
+  if (!stat.isDirectory()) return walk.onRefused(link.path, "a symbolic link to what is not a regular file");
+  const trail = [...link.trail, await files.realpath(dirname(link.place))];
+  if (trail.some((holder) => holder === real || holder.startsWith(real + sep)))
+    return walk.onRefused(link.path, "a symbolic link in a circle");
+  if (++links.folders > ARTIFACT_LIMITS.linkedFolders)
+    throw artifactError("MODEL_PATH_INVALID", { detail: `links to over ${ARTIFACT_LIMITS.linkedFolders} folders` });
+  await walkFolder(walk, { path: link.path, place: real, depth: link.depth, trail });
 }
 
 async function readFolder(path: string) {

@@ -5,6 +5,12 @@ export const hostError = defineErrors("host", {
   FILE_NOT_FOUND: { status: 500, exit: EXIT.failed, title: "The file does not exist" },
   FILE_UNREADABLE: { status: 500, exit: EXIT.failed, title: "The file cannot be read" },
   FILE_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The file cannot be written" },
+  BLAKE3_MISSING: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "BLAKE3 is hashed by the package @napi-rs/blake-hash, which is not there",
+    hint: "npm install @napi-rs/blake-hash",
+  },
   FOREIGN_FUNCTIONS_MISSING: {
     status: 500,
     exit: EXIT.failed,

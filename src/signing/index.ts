@@ -5,7 +5,7 @@ export { readSigningKey } from "./key-file.ts";
 export { type KeyReferencePorts, openSigner } from "./key-reference.ts";
 export { loadEcSigner, loadTrustedKey, type ModelSigner, type TrustedKey } from "./keys.ts";
 export { SIGNING_LIMITS } from "./limits.ts";
-export type { Manifest, Resource, Serialization } from "./manifest.ts";
+export type { HashType, Manifest, Resource, Serialization } from "./manifest.ts";
 export { type CertificateFiles, withCertificates } from "./methods/certificate.ts";
 export { type SignedModel, type SignOptions, signModel } from "./sign.ts";
 export type { SignedPayload, SignerIdentity } from "./signer.ts";

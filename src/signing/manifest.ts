@@ -16,9 +16,11 @@ export interface Resource {
   readonly algorithm: string;
 }
 
+export type HashType = "sha256" | "blake2b" | "blake3";
+
 export interface Serialization {
   readonly method: "files" | "shards";
-  readonly hashType: "sha256" | "blake2b" | "blake3";
+  readonly hashType: HashType;
   readonly shardBytes?: number;
   readonly allowSymlinks: boolean;
   readonly ignorePaths: readonly string[];
@@ -69,7 +71,7 @@ export function parseManifest(payload: Uint8Array): Manifest {
   if (!parsed.success)
     throw signingError("BUNDLE_INVALID", { detail: `statement: ${parsed.error.issues[0]?.path.join(".") ?? ""}` });
   const { subject, predicate } = parsed.data;
-  checkResources(predicate.resources, predicate.serialization.hash_type);
+  checkResources(predicate.resources, predicate.serialization);
   const rootDigest = rootDigestOf(predicate.resources);
   if (subject[0]?.digest.sha256 !== rootDigest)
     throw signingError("MODEL_NOT_AS_SIGNED", { detail: "the subject's digest is not the root of the resources" });
@@ -88,16 +90,23 @@ export function parseManifest(payload: Uint8Array): Manifest {
   };
 }
 
+/** How the reference names the algorithm of a shard; that of a whole file has the hash's own name. */
+export function algorithmOf(hashType: HashType, shardBytes?: number): string {
+  return shardBytes === undefined ? hashType : `${hashType}-sharded-${shardBytes}`;
+}
+
 /** Stricter than the reference: no name twice, none that leaves the root, every algorithm as declared. */
-function checkResources(resources: readonly Resource[], hashType: string): void {
+function checkResources(resources: readonly Resource[], how: z.infer<typeof serialization>): void {
+  const { hash_type: hashType, shard_size: shardSize } = how;
+  const sharded = how.method === "shards" && shardSize ? algorithmOf(hashType, shardSize) : hashType;
   const names = new Set<string>();
   for (const { name, algorithm, digest } of resources) {
     if (names.has(name)) throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${name.slice(0, 200)} is listed twice` });
     names.add(name);
     if (name !== "." && !staysInside(name))
       throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${name.slice(0, 200)} leaves the model` });
-    const declared = algorithm === hashType || /^-sharded-\d{1,15}$/.test(algorithm.replace(hashType, ""));
-    if (!declared || digest.length !== (hashType === "blake2b" ? 128 : 64)) {
+    const isDeclared = algorithm === hashType || algorithm === sharded;
+    if (!isDeclared || digest.length !== (hashType === "blake2b" ? 128 : 64)) {
       throw signingError("BUNDLE_INVALID", {
         detail: `${name.slice(0, 200)} is hashed by ${algorithm}, declared is ${hashType}`,
       });

@@ -1,0 +1,134 @@
+/** The digests of adjoining parts of a file, in one pass: the next chunk is read while the last one is hashed. */
+import { createHash } from "node:crypto";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { loadBlake3, type StreamHash } from "./blake3.ts";
+
+export type HashName = "sha256" | "blake2b" | "blake3";
+
+/** Parts [start, ends[0]), [ends[0], ends[1]), … in bytes. */
+export interface FileRun {
+  readonly path: string;
+  readonly start: number;
+  readonly ends: readonly number[];
+  /** The file has no byte after the last part. */
+  readonly isLast: boolean;
+}
+
+/** Lower-case hex of every part; undefined when the file is not as long as the run says. */
+export type RunDigests = readonly string[] | undefined;
+
+const CHUNK_BYTES = 1024 * 1024;
+/** Without O_NONBLOCK a pipe that took the place of a file would hold the reader for ever. */
+const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** BLAKE2b has 64 bytes and no key (RFC 7693). Throws BLAKE3_MISSING. */
+export async function openHash(name: HashName): Promise<() => StreamHash> {
+  if (name === "blake3") return loadBlake3();
+  const algorithm = name === "blake2b" ? "blake2b512" : "sha256";
+  return () => createHash(algorithm);
+}
+
+/** Cuts what it is given at the ends of the parts. */
+export class PartHasher {
+  readonly digests: string[] = [];
+  readonly #make: () => StreamHash;
+  readonly #ends: readonly number[];
+  #position: number;
+  #current: StreamHash;
+
+  constructor(make: () => StreamHash, start: number, ends: readonly number[]) {
+    this.#make = make;
+    this.#ends = ends;
+    this.#position = start;
+    this.#current = make();
+    this.#close();
+  }
+
+  /** What lies beyond the last end is left out. */
+  update(bytes: Uint8Array): void {
+    let rest = bytes;
+    for (;;) {
+      const end = this.#ends[this.digests.length];
+      if (end === undefined || rest.length === 0) return;
+      const take = rest.subarray(0, end - this.#position);
+      this.#current.update(take);
+      this.#position += take.length;
+      rest = rest.subarray(take.length);
+      this.#close();
+    }
+  }
+
+  #close(): void {
+    while (this.#ends[this.digests.length] === this.#position) {
+      this.digests.push(this.#current.digest("hex"));
+      if (this.digests.length < this.#ends.length) this.#current = this.#make();
+    }
+  }
+}
+
+/** Holds two buffers for as many runs as it is given, one after the other. Throws system errors as they are. */
+export class RunHasher {
+  readonly #make: () => StreamHash;
+  #buffers: readonly [Buffer, Buffer] | undefined;
+
+  constructor(make: () => StreamHash) {
+    this.#make = make;
+  }
+
+  /** `told` gets the bytes since it was last told. */
+  async hash(run: FileRun, told: (bytes: number) => void): Promise<RunDigests> {
+    const handle = await open(run.path, FLAGS);
+    try {
+      return await this.#hash(handle, run, told);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** One byte more than the last part is asked for: a file that has it is longer than the run says. */
+  async #hash(handle: FileHandle, run: FileRun, told: (bytes: number) => void): Promise<RunDigests> {
+    const end = run.ends.at(-1) ?? run.start;
+    const limit = run.isLast ? end + 1 : end;
+    const parts = new PartHasher(this.#make, run.start, run.ends);
+    const [first, second] = this.#room(limit - run.start);
+    let position = run.start;
+    let [filling, filled, spare] = [fill(handle, first, position, limit), first, second];
+    for (;;) {
+      const length = await filling;
+      position += length;
+      const isShort = length < filled.length || position >= limit;
+      const chunk = filled.subarray(0, length);
+      if (!isShort) filling = fill(handle, spare, position, limit);
+      [filled, spare] = [spare, filled];
+      try {
+        parts.update(chunk);
+        told(length);
+      } catch (error) {
+        await filling.catch(() => undefined);
+        throw error;
+      }
+      if (isShort) return position === end ? parts.digests : undefined;
+    }
+  }
+
+  #room(bytes: number): readonly [Buffer, Buffer] {
+    if (this.#buffers) return this.#buffers;
+    const wanted = Math.min(bytes, CHUNK_BYTES);
+    const room = [Buffer.allocUnsafeSlow(wanted), Buffer.allocUnsafeSlow(wanted)] as const;
+    if (wanted === CHUNK_BYTES) this.#buffers = room;
+    return room;
+  }
+}
+
+/** As much of the buffer as there is up to the limit. */
+async function fill(handle: FileHandle, buffer: Buffer, position: number, limit: number): Promise<number> {
+  const wanted = Math.min(buffer.length, limit - position);
+  let length = 0;
+  while (length < wanted) {
+    const { bytesRead } = await handle.read(buffer, length, wanted - length, position + length);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return length;
+}

@@ -1,0 +1,40 @@
+/** The inside of a hashing thread: takes batches of runs, gives their digests back, and tells how far it is. */
+import { parentPort, workerData } from "node:worker_threads";
+import { type FileRun, type HashName, openHash, type RunDigests, RunHasher } from "./hash-run.ts";
+
+export type ToWorker = readonly FileRun[];
+export type FromWorker =
+  | { readonly told: number }
+  | { readonly done: readonly RunDigests[] }
+  | { readonly failed: { readonly path: string; readonly code: string } };
+
+const TOLD_BYTES = 16 * 1024 * 1024;
+
+const say = (message: FromWorker) => parentPort?.postMessage(message);
+const hasher = openHash(workerData as HashName).then((make) => new RunHasher(make));
+hasher.catch(() => undefined);
+
+async function hashBatch(batch: ToWorker): Promise<void> {
+  let since = 0;
+  const told = (bytes: number) => {
+    since += bytes;
+    if (since < TOLD_BYTES) return;
+    say({ told: since });
+    since = 0;
+  };
+  let path = "";
+  try {
+    const done: RunDigests[] = [];
+    for (const run of batch) {
+      path = run.path;
+      done.push(await (await hasher).hash(run, told));
+    }
+    if (since > 0) say({ told: since });
+    say({ done });
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+    say({ failed: { path, code } });
+  }
+}
+
+parentPort?.on("message", (batch: ToWorker) => void hashBatch(batch));
