@@ -61,5 +61,18 @@ export const signingError = defineErrors("signing", {
     title: "Neither a log nor a timestamp proves when the signature was made",
     hint: "name the trusted root of the signer's Sigstore instance with --trusted-root",
   },
+  PREDICATE_INVALID: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The statement does not hold what its type asks for",
+  },
+  DESCRIPTOR_INVALID: { status: 400, exit: EXIT.failed, title: "The training descriptor cannot be used" },
+  SIGNER_POLICY_INVALID: { status: 400, exit: EXIT.failed, title: "The signer policy cannot be used" },
+  SIGNER_POLICY_REFUSED: {
+    status: 422,
+    exit: EXIT.verificationFailed,
+    title: "The signer policy does not accept this model",
+    hint: "modelkeep verify MODEL --policy FILE --model NAME@VERSION lists what is missing",
+  },
   MODEL_NOT_AS_SIGNED: { status: 422, exit: EXIT.verificationFailed, title: "The model is not what was signed" },
 });

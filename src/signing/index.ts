@@ -1,4 +1,20 @@
 /** Floor 5: OMS signatures and sibling statements. */
+export {
+  type AttachedReport,
+  checkStatements,
+  makeStatement,
+  type NamedBytes,
+  readSignedRoot,
+  type StatementFinding,
+} from "./attach.ts";
+export {
+  listSiblings,
+  readSignatureSet,
+  readStoredSignatureSet,
+  type SignatureSet,
+  siblingFolder,
+} from "./attach-place.ts";
+export { ATTACHABLE_TYPES, STATEMENT_KINDS, STATEMENT_TYPE_NAMES, type StatementType } from "./attach-types.ts";
 export { makeBundle, openBundle, type VerifiedManifest, verifyBundle } from "./bundle.ts";
 export { signingError } from "./errors.ts";
 export { readSigningKey } from "./key-file.ts";
@@ -7,6 +23,9 @@ export { loadEcSigner, loadTrustedKey, type ModelSigner, type TrustedKey } from 
 export { SIGNING_LIMITS } from "./limits.ts";
 export type { HashType, Manifest, Resource, Serialization } from "./manifest.ts";
 export { type CertificateFiles, withCertificates } from "./methods/certificate.ts";
+export { judgeByPolicy, type PolicyFinding, type PolicyQuestion, type PolicyVerdict, requirePolicy } from "./policy.ts";
+export { readSignerPolicy, type SignerPolicy } from "./policy-file.ts";
+export { makeProvenance } from "./provenance.ts";
 export { type SignedModel, type SignOptions, signModel } from "./sign.ts";
 export type { SignedPayload, SignerIdentity } from "./signer.ts";
 export { type StatementInput, signStatement, type VerifiedStatement, verifyStatement } from "./statement.ts";

@@ -14,6 +14,15 @@ export const SIGNING_LIMITS = {
   chainCertificates: 8,
   logEntries: 16,
   timestamps: 16,
+  /** A signer policy or a training descriptor, and how many of its problems are told. */
+  policyBytes: 256 * 1024,
+  policyProblems: 20,
+  policyRules: 500,
+  policySigners: 100,
+  /** Signatures and statements beside a model's signature. */
+  siblings: 64,
+  /** One statement beside a signature. */
+  statementBytes: 16 * 1024 * 1024,
   /** Findings that a report lists; the rest is counted. */
   findings: 1_000,
 } as const;

@@ -48,22 +48,36 @@ export async function signStatement(input: StatementInput): Promise<string> {
   return `${JSON.stringify(dsseToJson(await signEnvelope(utf8(JSON.stringify(statement)), signer)))}\n`;
 }
 
+/** What a statement says, its signature checked; about which model is for the caller to compare. */
+export interface ReadStatement {
+  readonly keyId: string;
+  readonly predicateType: string;
+  readonly rootDigest: string;
+  readonly predicate: unknown;
+}
+
+/** Throws BUNDLE_INVALID, SIGNER_NOT_TRUSTED or SIGNATURE_INVALID. */
+export function readStatement(envelope: Uint8Array | string, trust: Pick<Trust, "publicKeys">): ReadStatement {
+  const text = parseJson(envelope, { maxBytes: SIGNING_LIMITS.bundleBytes, what: "statement" });
+  const { key, payload } = verifyEnvelope(parseDsse(text as object), trust);
+  const parsed = schema.safeParse(parseJson(payload, { maxBytes: SIGNING_LIMITS.bundleBytes, what: "statement" }));
+  if (!parsed.success)
+    throw signingError("BUNDLE_INVALID", { detail: `statement: ${parsed.error.issues[0]?.path.join(".") ?? ""}` });
+  const { predicateType, subject, predicate } = parsed.data;
+  return { keyId: key.keyId, predicateType, rootDigest: subject[0]?.digest.sha256 ?? "", predicate };
+}
+
 export function verifyStatement(
   envelope: Uint8Array | string,
   expected: { trust: Trust; predicateType: string; rootDigest: string },
 ): VerifiedStatement {
-  const text = parseJson(envelope, { maxBytes: SIGNING_LIMITS.bundleBytes, what: "statement" });
-  const { key, payload } = verifyEnvelope(parseDsse(text as object), expected.trust);
-  const parsed = schema.safeParse(parseJson(payload, { maxBytes: SIGNING_LIMITS.bundleBytes, what: "statement" }));
-  if (!parsed.success)
-    throw signingError("BUNDLE_INVALID", { detail: `statement: ${parsed.error.issues[0]?.path.join(".") ?? ""}` });
-  if (parsed.data.predicateType !== expected.predicateType) {
+  const { keyId, predicateType, rootDigest, predicate } = readStatement(envelope, expected.trust);
+  if (predicateType !== expected.predicateType) {
     throw signingError("SIGNATURE_INVALID", {
-      detail: `the statement is a ${parsed.data.predicateType.slice(0, 100)}, expected a ${expected.predicateType}`,
+      detail: `the statement is a ${predicateType.slice(0, 100)}, expected a ${expected.predicateType}`,
     });
   }
-  const rootDigest = parsed.data.subject[0]?.digest.sha256 ?? "";
   if (rootDigest !== expected.rootDigest)
     throw signingError("SIGNATURE_INVALID", { detail: "the statement is about another model" });
-  return { keyId: key.keyId, rootDigest, predicate: parsed.data.predicate } as VerifiedStatement;
+  return { keyId, rootDigest, predicate } as VerifiedStatement;
 }

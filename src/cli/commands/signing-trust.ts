@@ -70,7 +70,7 @@ async function readAuthorities(context: CommandContext, input: CommandInput): Pr
 }
 
 /** With its zone: a time without one would mean another moment on another machine. */
-function timeOf(text: string | undefined): number | undefined {
+export function timeOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const ms = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:\d\d)$/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(ms)) throw cliError("USAGE", { detail: `--at ${text}: write it like 2026-01-31T12:00:00Z` });

@@ -1,10 +1,10 @@
 /** modelkeep sign and verify: OMS signatures of a model on disk. */
-import { join, relative, resolve, sep } from "node:path";
+import { basename, join, relative, resolve, sep } from "node:path";
 import { EXIT, ModelkeepError } from "../../base/index.ts";
-import { files, readFileBounded, writeFileAtomic } from "../../host/index.ts";
+import { files, writeFileAtomic } from "../../host/index.ts";
 import {
+  listSiblings,
   openSigner,
-  SIGNING_LIMITS,
   signingError,
   signModel,
   type VerifyReport,
@@ -12,11 +12,21 @@ import {
 } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput, CommandOption, CommandResult } from "../command.ts";
 import { cliError } from "../errors.ts";
-import { readCertificates, readTrust, SIGNER_OPTIONS, signerData, signerText, TRUST_OPTIONS } from "./signing-trust.ts";
+import {
+  ATTACH_OPTIONS,
+  furtherSignature,
+  mustBeOfModel,
+  placesOf,
+  readAttachments,
+  writeAttachments,
+} from "./attach.ts";
+import { judgeSignatures, POLICY_OPTIONS, readAsked, refusedResult, withJudgement } from "./signing-policy.ts";
+import { readCertificates, SIGNER_OPTIONS, signerData, signerText, TRUST_OPTIONS } from "./signing-trust.ts";
 
 export { readPem as readPublicKey } from "./signing-trust.ts";
 
 const SIGNATURE_FILE = "model.sig";
+const SKILL_SIGNATURE_FILE = "skill.oms.sig";
 
 /** What `--key` takes, wherever a command signs. */
 export const KEY_ABOUT = "EC key that signs: PEM file of mode 0600, or pkcs11:, vault:// or awskms:// URI";
@@ -50,10 +60,11 @@ function inside(root: string, path: string): string[] {
   return inner === "" || inner.startsWith("..") ? [] : [inner.split(sep).join("/")];
 }
 
-/** Where a model's own signature lies: in the folder, or beside a single file. */
+/** Where a model's own signature lies: in the folder, or beside a single file. Agent skills have a name of their own. */
 export async function signatureOf(root: string): Promise<string> {
-  const isFile = (await files.stat(root).catch(() => undefined))?.isFile();
-  return isFile ? `${root}.sig` : join(root, SIGNATURE_FILE);
+  const isFile = async (path: string) => (await files.stat(path).catch(() => undefined))?.isFile() === true;
+  if (await isFile(root)) return `${root}.sig`;
+  return join(root, (await isFile(join(root, "SKILL.md"))) ? SKILL_SIGNATURE_FILE : SIGNATURE_FILE);
 }
 
 export const sign: Command = {
@@ -64,6 +75,10 @@ export const sign: Command = {
     { line: "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signer.pem", about: "makes a key" },
     { line: "openssl pkey -in signer.pem -pubout -out signer.pub", about: "the public half, for who verifies" },
     {
+      line: "modelkeep sign ./my-model --key signer.pem --attach bom=bom.json --attach slsa=training.yaml",
+      about: "with statements beside the signature",
+    },
+    {
       line: "modelkeep sign ./my-model --key signer.pem --certificate signer.crt --chain chain.pem",
       about: "for who trusts the authority",
     },
@@ -73,21 +88,31 @@ export const sign: Command = {
     { flag: "--key", value: "KEY", about: KEY_ABOUT },
     ...SIGNER_OPTIONS,
     { flag: "--keyless", about: "with an identity in place of a key: verified by this version, not yet made by it" },
-    { flag: "--output", value: "FILE", about: "where the signature goes; model.sig in the model when absent" },
+    {
+      flag: "--output",
+      value: "FILE",
+      about: "where the signature goes; model.sig in the model when absent, skill.oms.sig in an agent skill",
+    },
+    ...ATTACH_OPTIONS,
     IGNORE,
   ],
   async run(context, input) {
     const root = await modelRoot(context, input);
     const given = input.text("--output");
-    const output = given === undefined ? await signatureOf(root) : resolve(context.cwd, given);
+    const main = given === undefined ? await signatureOf(root) : resolve(context.cwd, given);
+    const attachments = await readAttachments(context, input);
     if (input.on("--keyless")) throw keylessUnsupported();
     const key = await openSigner(input.need("--key"), context);
     const signer = await readCertificates(context, input, key);
-    const ignore = ignoredPaths(root, input, [output]);
+    const siblings = new Set([...(await listSiblings(main)), ...placesOf(main, attachments)]);
+    const output = input.on("--add") ? furtherSignature(main, signer) : main;
+    const ignore = ignoredPaths(root, input, [main, output, ...siblings]);
     const { bundle, rootDigest, files: signed } = await signModel({ root, signer, ignore, progress: context.progress });
+    if (input.on("--add")) await mustBeOfModel(main, rootDigest);
+    const statements = await writeAttachments(main, attachments, { rootDigest, name: basename(root), signer });
     await writeFileAtomic(output, bundle);
-    const data = { signature: output, root_digest: rootDigest, key_id: signer.keyId, files: signed.length };
-    return { data, text: `signed ${signed.length} files as ${rootDigest}\n${output}` };
+    const data = { signature: output, root_digest: rootDigest, key_id: signer.keyId, files: signed.length, statements };
+    return { data, text: [`signed ${signed.length} files as ${rootDigest}`, output, ...statements] };
   },
 };
 
@@ -114,28 +139,36 @@ export const verify: Command = {
       line: "modelkeep verify ./my-model --signature model.sig --identity me@example.com --issuer https://id.example.com",
       about: "signed with Sigstore; nothing is fetched",
     },
+    {
+      line: "modelkeep verify ./my-model --policy signers.yaml --model my-model@7",
+      about: "by a policy: who may sign which model, how many of them, and with which statements",
+    },
   ],
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
-    { flag: "--signature", value: "FILE", about: "the bundle", required: true },
+    { flag: "--signature", value: "FILE", about: "the bundle; where sign puts it when absent" },
     ...TRUST_OPTIONS,
+    ...POLICY_OPTIONS,
     IGNORE,
     { flag: "--ignore-unsigned", about: "files that the signature does not list are no failure" },
   ],
   async run(context, input) {
     const root = await modelRoot(context, input);
-    const signature = resolve(context.cwd, input.need("--signature"));
-    const trust = await readTrust(context, input);
+    const given = input.text("--signature");
+    const signature = given === undefined ? await signatureOf(root) : resolve(context.cwd, given);
+    const asked = await readAsked(context, input, root);
     const real = await files.realpath(signature).catch(() => signature);
     const options = {
       root,
-      bundle: await readFileBounded(signature, SIGNING_LIMITS.bundleBytes),
-      trust,
-      ignore: ignoredPaths(root, input, [signature, real]),
+      ignore: ignoredPaths(root, input, [signature, real, ...(await listSiblings(signature))]),
       ignoreUnsigned: input.on("--ignore-unsigned"),
       progress: context.progress,
     };
-    return judged(context, async () => resultOf(await verifyModel(options)));
+    return judged(context, async () => {
+      const { signed, judgement } = await judgeSignatures(asked, signature);
+      if (!signed) return refusedResult(judgement);
+      return withJudgement(resultOf(await verifyModel({ ...options, ...signed })), judgement);
+    });
   },
 };
 
