@@ -15,6 +15,18 @@ export const attestationError = defineErrors("attestation", {
     title: "A file of the collateral is none of the known forms",
     hint: "modelkeep collateral fetch --help",
   },
+  COLLECT_UNAVAILABLE: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "This machine has no TEE that gives evidence",
+    hint: "modelkeep doctor tells which TEE is there",
+  },
+  COLLECT_FAILED: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "The TEE gave no evidence",
+    hint: "try again; when it stays so, look at the kernel's log: dmesg",
+  },
   LAUNCH_INVALID: { status: 400, exit: EXIT.usage, title: "The launch description is not valid" },
   INSECURE_NOT_ALLOWED: {
     status: 500,

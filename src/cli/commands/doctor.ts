@@ -7,6 +7,7 @@ import { type HostPromise, hostPromises } from "../../loader/index.ts";
 import { configFolder, dataFolder, loadConfig } from "../../server/index.ts";
 import type { Command, CommandContext } from "../command.ts";
 import { credentialsPath } from "../credentials.ts";
+import { findTee } from "./attest-collect.ts";
 
 const MIN_NODE_MAJOR = 24;
 /** A clock before this is not set, in milliseconds since the epoch: the day this version's schema was made. */
@@ -36,6 +37,7 @@ export const doctor: Command = {
       checkKernel(),
       checkMemory(),
       ...(await hostPromises()).map(fromPromise),
+      await checkTee(context),
       ...(await checkModes(context)),
       checkClock(context.clock.now()),
       await checkServer(context),
@@ -100,6 +102,12 @@ const HINTS: Partial<Record<HostPromise["id"], string>> = {
 export function fromPromise({ id, holds, about }: HostPromise): Check {
   const hint = HINTS[id];
   return { id, status: holds ? "ok" : "warning", about, ...(hint === undefined ? {} : { hint }) };
+}
+
+async function checkTee({ random }: CommandContext): Promise<Check> {
+  const tee = await findTee(random);
+  if (!tee) return { id: "evidence", status: "warning", about: "no TEE here gives evidence", hint: HINTS.tee ?? "" };
+  return { id: "evidence", status: "ok", about: `${tee.kind} evidence from ${tee.source}` };
 }
 
 async function checkModes(context: CommandContext): Promise<Check[]> {

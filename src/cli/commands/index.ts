@@ -3,6 +3,7 @@ import type { Command } from "../command.ts";
 import { advisoriesImport } from "./advisories.ts";
 import { agent } from "./agent.ts";
 import { attestExplain, attestVerify } from "./attest.ts";
+import { attestCollect } from "./attest-collect.ts";
 import { auditCheckpoint, auditExport, auditList, auditVerify } from "./audit.ts";
 import { bomCreate, bomMatch } from "./bom.ts";
 import { checkout } from "./checkout.ts";
@@ -50,6 +51,7 @@ export const commands: readonly Command[] = [
   bomCreate,
   bomMatch,
   advisoriesImport,
+  attestCollect,
   attestVerify,
   attestExplain,
   secretPut,

@@ -2,7 +2,9 @@
 import { resolve } from "node:path";
 import { openBlobStore } from "../../artifact/index.ts";
 import {
+  createGramineCollector,
   createInsecureDevCollector,
+  createTsmCollector,
   INSECURE_DEV_KIND,
   type LaunchDescription,
   measureLaunch,
@@ -18,10 +20,13 @@ import type { Command, CommandContext, CommandInput, CommandResult } from "../co
 import { CODE_BYTES, ensureEnrolled } from "../connect.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
+import { tsmPorts } from "./attest-collect.ts";
 
 /** A file with a public key, in bytes. */
 const MAX_PEM_BYTES = 64 * 1024;
 const HINT = "modelkeep run keeper@1 --trust signer.pub --tee insecure-dev -- PROGRAM {model}";
+
+const TEES = ["snp", "tdx", "sgx", INSECURE_DEV_KIND];
 
 interface Asked {
   readonly ref: string;
@@ -50,8 +55,8 @@ export const run: Command = {
     {
       flag: "--tee",
       value: "KIND",
-      about: "kind of evidence; this version collects one",
-      choices: [INSECURE_DEV_KIND],
+      about: "kind of evidence: of this guest, or insecure-dev, which proves nothing",
+      choices: TEES,
     },
     { flag: "--mount", value: "KIND", about: "how the program reads", choices: ["tmpfs"], default: "tmpfs" },
     { flag: "--verify", value: "WHEN", about: "full: all before the start", choices: ["full"], default: "full" },
@@ -105,6 +110,8 @@ async function runModel(
     verify: "full",
   };
   if (input.on("--print-measurement")) {
+    if (input.text("--tee") !== INSECURE_DEV_KIND)
+      throw cliError("USAGE", { detail: "a guest's measurement is in its evidence: modelkeep attest collect" });
     const measurement = measureLaunch(launch);
     return { data: { kind: INSECURE_DEV_KIND, measurement }, text: measurement };
   }
@@ -112,10 +119,11 @@ async function runModel(
   const report = reporter(context, api, asked.ref, model);
   try {
     await verifyStored(model, publicKeys);
-    await tellPromises(context);
+    const collector = await openCollector(context, input.need("--tee"), launch);
+    await tellPromises(context, collector.kind);
     const packageKey = await requestPackageKey({
       api,
-      collector: createInsecureDevCollector({ launch }),
+      collector,
       model: asked.ref,
       packageId: model.package_id,
     });
@@ -173,8 +181,17 @@ async function verifyStored(model: PublishedModel, publicKeys: readonly string[]
   throw sealingError("SEALED_TAMPERED", { detail: "the store holds another model than the one that was published" });
 }
 
-async function tellPromises(context: CommandContext): Promise<void> {
-  context.talk(`evidence: ${INSECURE_DEV_KIND}, which proves nothing; a hardware collector is not in this version`);
+/** Hardware is asked only when it is named, and only the kind that is named. */
+async function openCollector(context: CommandContext, tee: string, launch: LaunchDescription) {
+  if (tee === INSECURE_DEV_KIND) return createInsecureDevCollector({ launch });
+  const collector = tee === "sgx" ? await createGramineCollector() : await createTsmCollector(tsmPorts(context.random));
+  if (collector.kind !== tee)
+    throw cliError("USAGE", { detail: `--tee ${tee}: this machine is ${collector.kind}`, hint: "modelkeep doctor" });
+  return collector;
+}
+
+async function tellPromises(context: CommandContext, kind: string): Promise<void> {
+  context.talk(kind === INSECURE_DEV_KIND ? `evidence: ${kind}, which proves nothing` : `evidence: ${kind}`);
   for (const { holds, about } of await hostPromises()) context.talk(`${holds ? "holds" : "not  "}  ${about}`);
 }
 

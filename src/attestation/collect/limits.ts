@@ -1,0 +1,17 @@
+/** Limits of collecting evidence. */
+export const COLLECT_LIMITS = {
+  /** What the kernel hands out as report or quote, in bytes. */
+  outblobBytes: 64 * 1024,
+  /** The certificate table beside a report, in bytes. */
+  auxblobBytes: 64 * 1024,
+  /** How often a collection is begun again when somebody else wrote in between. */
+  attempts: 5,
+  /** Between two of them, in milliseconds. */
+  retryMs: 50,
+  /** The name of a provider, or a counter, in bytes. */
+  wordBytes: 64,
+  /** What nvattest prints, in bytes. */
+  deviceEvidenceBytes: 256 * 1024,
+  /** How long a program may take that collects evidence, in milliseconds. */
+  programMs: 60_000,
+} as const;

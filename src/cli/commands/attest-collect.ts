@@ -1,0 +1,86 @@
+/** modelkeep attest collect: evidence of the machine that it is typed on; and which TEE that machine has. */
+import { resolve } from "node:path";
+import {
+  createGramineCollector,
+  createNvattestCollector,
+  createTsmCollector,
+  type EvidenceCollector,
+  findGramine,
+  findTsm,
+  type TsmPorts,
+} from "../../attestation/index.ts";
+import { fromHex, type Random, toBase64, toHex } from "../../base/index.ts";
+import { writeFileAtomic } from "../../host/index.ts";
+import type { Command, CommandContext, CommandInput } from "../command.ts";
+import { cliError } from "../errors.ts";
+
+const REPORT_DATA_BYTES = 64;
+const NONCE_BYTES = 32;
+const SOURCES = ["kernel", "gramine", "nvattest"] as const;
+
+export const attestCollect: Command = {
+  name: "attest collect",
+  about: "Collect evidence of this machine, bound to a nonce: from the kernel, from Gramine, or of its GPUs.",
+  examples: [
+    { line: "modelkeep attest collect --nonce 00ff... --output evidence.bin", about: "inside the guest" },
+    {
+      line: "modelkeep attest collect --from nvattest --output gpus.json",
+      about: "of the GPUs, with a nonce of its own",
+    },
+  ],
+  options: [
+    { flag: "--nonce", value: "HEX", about: "at most 64 bytes, zeros are added; 32 random ones when absent" },
+    { flag: "--output", value: "FILE", about: "where the evidence goes; base64 on stdout when absent" },
+    {
+      flag: "--from",
+      value: "SOURCE",
+      about: "kernel: SEV-SNP and TDX; gramine: SGX; nvattest: GPUs; the first of kernel and gramine when absent",
+      choices: SOURCES,
+    },
+    { flag: "--folder", value: "DIR", about: "where kernel or Gramine have their files, if not in the usual place" },
+    { flag: "--program", value: "FILE", about: "NVIDIA's nvattest, if it is not in PATH" },
+  ],
+  async run(context, input) {
+    const collector = await chooseCollector(context, input);
+    const nonce = readNonce(input.text("--nonce"), context.random, collector.kind);
+    const { kind, data } = await collector.collect(nonce);
+    const output = input.text("--output");
+    const told = { kind, report_data: toHex(nonce), bytes: data.length };
+    if (output === undefined) return { data: { ...told, evidence: toBase64(data) }, text: toBase64(data) };
+    const path = resolve(context.cwd, output);
+    await writeFileAtomic(path, data);
+    const next = `modelkeep attest verify ${output} --kind ${kind} --report-data ${toHex(nonce)}`;
+    return { data: { ...told, output: path }, text: [`${kind}: ${data.length} bytes in ${path}`, next] };
+  },
+};
+
+async function chooseCollector(context: CommandContext, input: CommandInput): Promise<EvidenceCollector> {
+  const [source, given, program] = [input.text("--from"), input.text("--folder"), input.text("--program")];
+  const folder = given === undefined ? {} : { folder: resolve(context.cwd, given) };
+  if (source === "nvattest")
+    return createNvattestCollector({ signal: context.signal, ...(program === undefined ? {} : { program }) });
+  if (source === "gramine" || (source === undefined && (await findGramine(folder))))
+    return createGramineCollector(folder);
+  return createTsmCollector({ ...tsmPorts(context.random), ...folder });
+}
+
+export function tsmPorts(random: Random): TsmPorts {
+  return { random, wait: (ms) => new Promise((done) => setTimeout(done, ms)) };
+}
+
+function readNonce(text: string | undefined, random: Random, kind: string): Uint8Array {
+  const nonce = text === undefined ? random.bytes(NONCE_BYTES) : fromHex(text);
+  const fewest = kind === "nvidia" ? NONCE_BYTES : 1;
+  if (!nonce || nonce.length < fewest || nonce.length > REPORT_DATA_BYTES)
+    throw cliError("USAGE", { detail: `--nonce: ${fewest} to ${REPORT_DATA_BYTES} bytes in hex` });
+  const padded = new Uint8Array(REPORT_DATA_BYTES);
+  padded.set(nonce);
+  return padded;
+}
+
+/** For `doctor`: the kind of TEE and where its evidence comes from; undefined where there is none. */
+export async function findTee(random: Random): Promise<{ kind: string; source: string } | undefined> {
+  if (await findGramine()) return { kind: "sgx", source: "Gramine" };
+  const found = await findTsm(tsmPorts(random));
+  return found && { kind: found.kind, source: `the kernel's ${found.provider}` };
+}
