@@ -23,6 +23,8 @@ export interface CommandArgument {
 
 export interface CommandInput {
   readonly args: readonly string[];
+  /** The argument at this place, from 0; a usage error when it is not there. */
+  arg(index: number): string;
   /** What stands after `--`. */
   readonly rest: readonly string[];
   /** The single value of an option, or its default. */

@@ -140,6 +140,11 @@ function makeInput(
   }
   return {
     args,
+    arg: (index) => {
+      const value = args[index];
+      if (value === undefined) throw fail(`${command.args?.[index]?.name ?? "an argument"} is missing`);
+      return value;
+    },
     rest,
     all,
     text: (flag) => all(flag)[0],

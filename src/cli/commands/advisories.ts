@@ -3,7 +3,6 @@ import { resolve } from "node:path";
 import { defaultAdvisoriesPath, importAdvisories } from "../../bom/index.ts";
 import { homeDirectory } from "../../host/index.ts";
 import type { Command } from "../command.ts";
-import { cliError } from "../errors.ts";
 
 export const advisoriesImport: Command = {
   name: "advisories import",
@@ -17,9 +16,6 @@ export const advisoriesImport: Command = {
     { flag: "--output", value: "FILE", about: "index file; by default in the folder for data (XDG_DATA_HOME)" },
   ],
   async run(context, input) {
-    if (input.args.length === 0) {
-      throw cliError("USAGE", { detail: "DUMP is missing", hint: "modelkeep advisories import ZIP" });
-    }
     const output = input.text("--output");
     const into =
       output === undefined ? defaultAdvisoriesPath(context.env, homeDirectory()) : resolve(context.cwd, output);

@@ -41,8 +41,7 @@ export const bomCreate: Command = {
     { flag: "--version", value: "VERSION", about: "version of the model" },
   ],
   async run(context, input) {
-    const path = input.args[0];
-    if (path === undefined) throw cliError("USAGE", { detail: "PATH is missing", hint: "modelkeep bom create PATH" });
+    const path = input.arg(0);
     const [name, version, output] = [input.text("--name"), input.text("--version"), input.text("--output")];
     const bom = await createBom({
       root: resolve(context.cwd, path),

@@ -1,7 +1,6 @@
 /** modelkeep lease list|revoke: who holds which secret now. */
 import { listLeases, revokeLease } from "../../contract/index.ts";
 import type { Command } from "../command.ts";
-import { cliError } from "../errors.ts";
 
 export const leaseList: Command = {
   name: "lease list",
@@ -22,8 +21,7 @@ export const leaseRevoke: Command = {
   examples: [{ line: "modelkeep lease revoke lease_0f3a…", about: "the id is in `modelkeep lease list`" }],
   args: [{ name: "ID", about: "id of the lease" }],
   async run(context, input) {
-    const id = input.args[0];
-    if (id === undefined) throw cliError("USAGE", { detail: "ID is missing" });
+    const id = input.arg(0);
     const data = await (await context.client()).call(revokeLease, { params: { id } });
     return { data, text: `ended ${data.ended}` };
   },

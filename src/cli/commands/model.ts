@@ -1,7 +1,6 @@
 /** modelkeep model list|show: what was published, by whom it was signed, what was found in it. */
 import { getModel, listModels, type PublishedModel } from "../../contract/index.ts";
 import type { Command } from "../command.ts";
-import { cliError } from "../errors.ts";
 
 const FOUND = ["critical", "high", "medium", "low", "unknown", "malware"] as const;
 
@@ -40,8 +39,7 @@ export const modelShow: Command = {
   examples: [{ line: "modelkeep model show keeper@1", about: "the key id is what a policy names as signature.keyId" }],
   args: [{ name: "REF", about: "name@version" }],
   async run(context, input) {
-    const ref = input.args[0];
-    if (ref === undefined) throw cliError("USAGE", { detail: "REF is missing", hint: "modelkeep model list" });
+    const ref = input.arg(0);
     const model = await (await context.client()).call(getModel, { params: { ref } });
     const rows: [string, string][] = [
       ["model", `${model.name}@${model.version}`],

@@ -1,16 +1,10 @@
 /** modelkeep provider set|list|delete: where the gateway sends requests. */
 import type { z } from "zod";
 import { deleteProvider, listProviders, type providerInfo, setProvider } from "../../contract/index.ts";
-import type { Command, CommandInput } from "../command.ts";
-import { cliError } from "../errors.ts";
+import type { Command } from "../command.ts";
+import { requireYes, YES } from "../confirm.ts";
 
 const NAME = { name: "NAME", about: "name of the provider" };
-
-function nameOf(input: CommandInput): string {
-  const name = input.args[0];
-  if (name === undefined) throw cliError("USAGE", { detail: "NAME is missing" });
-  return name;
-}
 
 function describe(info: z.output<typeof providerInfo>): string {
   return `${info.name}  ${info.base_url}  secret ${info.secret}  ${info.models.join(", ")}`;
@@ -32,7 +26,7 @@ export const providerSet: Command = {
     { flag: "--model", value: "MODEL", about: "a model it has", repeatable: true, required: true },
   ],
   async run(context, input) {
-    const name = nameOf(input);
+    const name = input.arg(0);
     const body = {
       base_url: input.need("--base-url"),
       secret: input.need("--secret"),
@@ -58,15 +52,10 @@ export const providerDelete: Command = {
   about: "Delete a provider; its secret stays.",
   examples: [{ line: "modelkeep provider delete openai --yes", about: "without --yes nothing happens" }],
   args: [NAME],
-  options: [{ flag: "--yes", about: "really do it" }],
+  options: [YES],
   async run(context, input) {
-    const name = nameOf(input);
-    if (!input.on("--yes")) {
-      throw cliError("NOT_CONFIRMED", {
-        detail: "its models would be gone at once",
-        hint: `modelkeep provider delete ${name} --yes`,
-      });
-    }
+    const name = input.arg(0);
+    requireYes(input, "its models would be gone at once", `modelkeep provider delete ${name}`);
     const data = await (await context.client()).call(deleteProvider, { params: { name } });
     return { data, text: `deleted ${data.deleted}` };
   },

@@ -3,7 +3,6 @@ import { resolve } from "node:path";
 import { EXIT } from "../../base/index.ts";
 import { type FileReport, reachesThreshold, type ScanReport, scanModel, VERDICTS } from "../../scan/index.ts";
 import type { Command } from "../command.ts";
-import { cliError } from "../errors.ts";
 
 const THRESHOLDS = ["suspicious", "malicious"] as const;
 
@@ -25,8 +24,7 @@ export const scanFiles: Command = {
     },
   ],
   async run(context, input) {
-    const path = input.args[0];
-    if (path === undefined) throw cliError("USAGE", { detail: "PATH is missing", hint: "modelkeep scan files PATH" });
+    const path = input.arg(0);
     const threshold = THRESHOLDS.find((word) => word === input.text("--fail-on")) ?? "malicious";
     const { progress, signal } = context;
     const report = await scanModel({ root: resolve(context.cwd, path), progress, signal });

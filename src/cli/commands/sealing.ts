@@ -23,6 +23,7 @@ import {
   verifyBundle,
 } from "../../signing/index.ts";
 import type { Command, CommandArgument, CommandContext, CommandInput, CommandOption } from "../command.ts";
+import { requireYes, YES } from "../confirm.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
 import { KEY_ABOUT, modelRoot, readPublicKey, signatureOf } from "./signing.ts";
@@ -245,12 +246,11 @@ export const shred: Command = {
   about: "Delete the wrapped keys of a sealed model: without a copy of them elsewhere nobody can ever read it again.",
   examples: [{ line: "modelkeep shred ./sealed --yes", about: "without --yes nothing happens" }],
   args: [SEALED],
-  options: [{ flag: "--yes", about: "really do it" }, PREFIX],
+  options: [YES, PREFIX],
   async run(context, input) {
     const { store, prefix } = await sealedPlace(context, input);
     const place = `${input.args[0]}${prefix === "" ? "" : ` --prefix ${prefix}`}`;
-    if (!input.on("--yes"))
-      throw cliError("NOT_CONFIRMED", { detail: "this cannot be undone", hint: `modelkeep shred ${place} --yes` });
+    requireYes(input, "this cannot be undone", `modelkeep shred ${place}`);
     const { packageId } = await inspectSealed(store, prefix);
     const shredded = await shredSealed(store, prefix);
     const text = shredded

@@ -1,18 +1,12 @@
 /** modelkeep secret put|list|rotate|delete: the values that the server keeps. */
 import type { z } from "zod";
 import { deleteSecret, listSecrets, putSecret, rotateSecret, type secretInfo } from "../../contract/index.ts";
-import type { Command, CommandInput } from "../command.ts";
-import { cliError } from "../errors.ts";
+import type { Command } from "../command.ts";
+import { requireYes, YES } from "../confirm.ts";
 import { readSecretValue, sealForServer } from "./secret-input.ts";
 
 const NAME = { name: "NAME", about: "name of the secret" };
 const FROM_FILE = { flag: "--from-file", value: "FILE", about: "read the value from a file in place of stdin" };
-
-function nameOf(input: CommandInput): string {
-  const name = input.args[0];
-  if (name === undefined) throw cliError("USAGE", { detail: "NAME is missing" });
-  return name;
-}
 
 function describe(info: z.output<typeof secretInfo>): string {
   return `${info.name}  version ${info.version}  ${info.updated_at}${info.about ? `  ${info.about}` : ""}`;
@@ -28,7 +22,7 @@ export const secretPut: Command = {
   args: [NAME],
   options: [FROM_FILE, { flag: "--about", value: "TEXT", about: "what it is for" }],
   async run(context, input) {
-    const name = nameOf(input);
+    const name = input.arg(0);
     const value = await readSecretValue(context, input);
     const api = await context.client();
     const about = input.text("--about");
@@ -50,7 +44,7 @@ export const secretRotate: Command = {
   args: [NAME],
   options: [FROM_FILE],
   async run(context, input) {
-    const name = nameOf(input);
+    const name = input.arg(0);
     const value = await readSecretValue(context, input);
     const api = await context.client();
     const info = await api.call(rotateSecret, {
@@ -76,15 +70,10 @@ export const secretDelete: Command = {
   about: "Delete a secret with all its versions and end its leases; this cannot be undone.",
   examples: [{ line: "modelkeep secret delete openai-key --yes", about: "without --yes nothing happens" }],
   args: [NAME],
-  options: [{ flag: "--yes", about: "really do it" }],
+  options: [YES],
   async run(context, input) {
-    const name = nameOf(input);
-    if (!input.on("--yes")) {
-      throw cliError("NOT_CONFIRMED", {
-        detail: "deleting cannot be undone",
-        hint: `modelkeep secret delete ${name} --yes`,
-      });
-    }
+    const name = input.arg(0);
+    requireYes(input, "deleting cannot be undone", `modelkeep secret delete ${name}`);
     const data = await (await context.client()).call(deleteSecret, { params: { name } });
     return { data, text: `deleted ${data.deleted}` };
   },
