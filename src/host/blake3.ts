@@ -1,5 +1,4 @@
 /** BLAKE3, which Node does not have: by an optional native package, loaded when the first hash is. */
-import { hostError } from "./errors.ts";
 
 /** A hash that bytes go into and whose hex comes out once. */
 export interface StreamHash {
@@ -14,13 +13,13 @@ interface Blake3Package {
 /** The package for every machine first, then its build for this one alone. */
 const PACKAGES: readonly string[] = ["@napi-rs/blake-hash", "@napi-rs/blake-hash-linux-x64-gnu"];
 
-/** Throws BLAKE3_MISSING where neither package is there. */
-export async function loadBlake3(): Promise<() => StreamHash> {
+/** Undefined where neither package is there. Threads load this file, so it leaves out what they have no use for. */
+export async function loadBlake3(): Promise<(() => StreamHash) | undefined> {
   for (const name of PACKAGES) {
     const Hasher = await hasherOf(name);
     if (Hasher) return () => new Hasher();
   }
-  throw hostError("BLAKE3_MISSING");
+  return undefined;
 }
 
 async function hasherOf(name: string): Promise<Blake3Package["Blake3Hasher"] | undefined> {

@@ -22,8 +22,8 @@ const CHUNK_BYTES = 1024 * 1024;
 /** Without O_NONBLOCK a pipe that took the place of a file would hold the reader for ever. */
 const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** BLAKE2b has 64 bytes and no key (RFC 7693). Throws BLAKE3_MISSING. */
-export async function openHash(name: HashName): Promise<() => StreamHash> {
+/** BLAKE2b has 64 bytes and no key (RFC 7693). Undefined for BLAKE3 where its package is not there. */
+export async function findHash(name: HashName): Promise<(() => StreamHash) | undefined> {
   if (name === "blake3") return loadBlake3();
   const algorithm = name === "blake2b" ? "blake2b512" : "sha256";
   return () => createHash(algorithm);

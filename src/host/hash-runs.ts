@@ -1,7 +1,9 @@
 /** Hashes many runs of many files: over threads where that is worth their start, else on this one. */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { type FileRun, type HashName, openHash, type RunDigests, RunHasher } from "./hash-run.ts";
+import type { StreamHash } from "./blake3.ts";
+import { hostError } from "./errors.ts";
+import { type FileRun, findHash, type HashName, type RunDigests, RunHasher } from "./hash-run.ts";
 import type { FromWorker } from "./hash-worker.ts";
 
 export const HASH_LIMITS = {
@@ -42,6 +44,13 @@ interface Batch {
   readonly bytes: number;
 }
 
+/** BLAKE2b has 64 bytes and no key (RFC 7693). Throws BLAKE3_MISSING. */
+export async function openHash(name: HashName): Promise<() => StreamHash> {
+  const make = await findHash(name);
+  if (!make) throw hostError("BLAKE3_MISSING");
+  return make;
+}
+
 /**
  * The digests of every run, in the order of the runs. Throws UnreadableFile, BLAKE3_MISSING, and what the signal was
  * aborted with.
@@ -53,27 +62,7 @@ export async function hashRuns(runs: readonly FileRun[], options: HashRunsOption
   const total = batches.reduce((sum, { bytes }) => sum + bytes, 0);
   const wanted = options.threads ?? (total < HASH_LIMITS.threadedBytes ? 1 : availableParallelism());
   const threads = Math.min(wanted, HASH_LIMITS.threads, batches.length);
-  const results = new Array<RunDigests>(runs.length);
-  const left = threads > 1 ? await new HashThreads(batches, results, options).run(threads) : batches;
-  const hasher = new RunHasher(make);
-  for (const batch of left) {
-    for (const [at, run] of batch.runs.entries()) {
-      results[batch.indexes[at] ?? 0] = await hashHere(hasher, run, options);
-    }
-  }
-  return results;
-}
-
-async function hashHere(hasher: RunHasher, run: FileRun, options: HashRunsOptions): Promise<RunDigests> {
-  try {
-    return await hasher.hash(run, (bytes) => {
-      options.signal?.throwIfAborted();
-      options.told?.(bytes);
-    });
-  } catch (error) {
-    const isSystem = error instanceof Error && "syscall" in error && "code" in error;
-    throw isSystem ? new UnreadableFile(run.path, String(error.code)) : error;
-  }
+  return new HashThreads(batches, options).run(new RunHasher(make), threads, new Array<RunDigests>(runs.length));
 }
 
 /** Large ones first, so that the threads end together. */
@@ -96,29 +85,54 @@ function batchesOf(runs: readonly FileRun[]): Batch[] {
 
 class HashThreads {
   readonly #queue: Batch[];
-  readonly #results: RunDigests[];
   readonly #options: HashRunsOptions;
   readonly #workers = new Set<Worker>();
-  readonly #ended = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<never>();
+  #results: RunDigests[] = [];
+  #left = Promise.withResolvers<void>();
 
-  constructor(batches: readonly Batch[], results: RunDigests[], options: HashRunsOptions) {
+  constructor(batches: readonly Batch[], options: HashRunsOptions) {
     this.#queue = batches.toReversed();
-    this.#results = results;
     this.#options = options;
   }
 
-  /** Returns the batches that no thread was there for: all of them where threads cannot start. */
-  async run(threads: number): Promise<readonly Batch[]> {
+  /** This thread takes batches too: the others are still starting then, and where they cannot it takes all of them. */
+  async run(hasher: RunHasher, threads: number, results: RunDigests[]): Promise<RunDigests[]> {
+    this.#results = results;
     const { signal } = this.#options;
-    const stop = () => this.#ended.reject(signal?.reason);
+    const stop = () => this.#stopped.reject(signal?.reason);
+    this.#stopped.promise.catch(() => undefined);
     signal?.addEventListener("abort", stop, { once: true });
     try {
-      for (let count = 0; count < threads; count++) this.#start();
-      if (this.#workers.size > 0) await this.#ended.promise;
-      return this.#queue.toReversed();
+      for (let count = 1; count < threads; count++) this.#start();
+      await Promise.race([this.#drain(hasher), this.#stopped.promise]);
+      return results;
     } finally {
+      this.#queue.length = 0;
       signal?.removeEventListener("abort", stop);
       await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+    }
+  }
+
+  /** A thread that was lost gives its batch back, so the queue may fill again. */
+  async #drain(hasher: RunHasher): Promise<void> {
+    for (;;) {
+      const batch = this.#queue.pop();
+      if (batch) for (const [at, run] of batch.runs.entries()) this.#put(batch, at, await this.#hash(hasher, run));
+      else if (this.#workers.size === 0) return;
+      else await this.#left.promise;
+    }
+  }
+
+  async #hash(hasher: RunHasher, run: FileRun): Promise<RunDigests> {
+    try {
+      return await hasher.hash(run, (bytes) => {
+        this.#options.signal?.throwIfAborted();
+        this.#options.told?.(bytes);
+      });
+    } catch (error) {
+      const isSystem = error instanceof Error && "syscall" in error && "code" in error;
+      throw isSystem ? new UnreadableFile(run.path, String(error.code)) : error;
     }
   }
 
@@ -134,7 +148,8 @@ class HashThreads {
     };
     worker.on("message", (message: FromWorker) => {
       if ("told" in message) return this.#tell(message.told);
-      if ("failed" in message) return this.#ended.reject(new UnreadableFile(message.failed.path, message.failed.code));
+      if ("failed" in message)
+        return this.#stopped.reject(new UnreadableFile(message.failed.path, message.failed.code));
       if (current) for (const [at, digests] of message.done.entries()) this.#put(current, at, digests);
       return next();
     });
@@ -152,7 +167,7 @@ class HashThreads {
     try {
       this.#options.told?.(bytes);
     } catch (error) {
-      this.#ended.reject(error);
+      this.#stopped.reject(error);
     }
   }
 
@@ -163,7 +178,8 @@ class HashThreads {
   #leave(worker: Worker): void {
     if (!this.#workers.delete(worker)) return;
     void worker.terminate();
-    if (this.#workers.size === 0) this.#ended.resolve();
+    this.#left.resolve();
+    this.#left = Promise.withResolvers();
   }
 }
 

@@ -1,6 +1,6 @@
 /** The inside of a hashing thread: takes batches of runs, gives their digests back, and tells how far it is. */
 import { parentPort, workerData } from "node:worker_threads";
-import { type FileRun, type HashName, openHash, type RunDigests, RunHasher } from "./hash-run.ts";
+import { type FileRun, findHash, type HashName, type RunDigests, RunHasher } from "./hash-run.ts";
 
 export type ToWorker = readonly FileRun[];
 export type FromWorker =
@@ -11,8 +11,9 @@ export type FromWorker =
 const TOLD_BYTES = 16 * 1024 * 1024;
 
 const say = (message: FromWorker) => parentPort?.postMessage(message);
-const hasher = openHash(workerData as HashName).then((make) => new RunHasher(make));
-hasher.catch(() => undefined);
+const make = await findHash(workerData as HashName);
+if (!make) throw new Error("this thread cannot hash");
+const hasher = new RunHasher(make);
 
 async function hashBatch(batch: ToWorker): Promise<void> {
   let since = 0;
@@ -27,7 +28,7 @@ async function hashBatch(batch: ToWorker): Promise<void> {
     const done: RunDigests[] = [];
     for (const run of batch) {
       path = run.path;
-      done.push(await (await hasher).hash(run, told));
+      done.push(await hasher.hash(run, told));
     }
     if (since > 0) say({ told: since });
     say({ done });
