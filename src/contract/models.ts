@@ -39,7 +39,11 @@ export const publication = z.object({
     seal: z.string().max(PUBLICATION_BYTES),
     bom: z.string().max(PUBLICATION_BYTES),
     findings: z.string().max(PUBLICATION_BYTES),
+    /** Of other types, at most one of each. */
+    more: z.array(z.string().max(PUBLICATION_BYTES)).max(16).optional(),
   }),
+  /** OMS bundles of further signers of the same files, as JSON text. */
+  signatures: z.array(z.string().max(PUBLICATION_BYTES)).max(16).optional(),
   /** The key envelope, as JSON text. */
   envelope: z.string().max(64 * 1024),
   store_uri: z.string().max(2048),

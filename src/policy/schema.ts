@@ -1,6 +1,6 @@
 /** The Cedar schema: who may ask, for what, and what a policy may look at. */
 export const POLICY_SCHEMA = `
-type Signature = { keyId: String, rootDigest: String };
+type Signature = { keyId: String, rootDigest: String, signers?: Set<String> };
 type Scan = { verdict: String };
 type Vulnerabilities = {
   critical: Long,

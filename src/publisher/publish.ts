@@ -4,7 +4,19 @@ import { type AdvisoryMatch, countMatches, createBom, findingsOf, matchAdvisorie
 import { BOM_PREDICATE_TYPE, FINDINGS_PREDICATE_TYPE, getModel, publishModel } from "../contract/index.ts";
 import { type ScanReport, scanModel } from "../scan/index.ts";
 import { readEnvelope, SEALED_NAMES, SEALING_LIMITS, sealModel, verifySealed } from "../sealing/index.ts";
-import { signModel, signStatement, trustKeys, type VerifiedManifest, verifyBundle } from "../signing/index.ts";
+import {
+  loadTrustedKey,
+  readSignedRoot,
+  requirePolicy,
+  type SignatureSet,
+  type SignedModel,
+  siblingFolder,
+  signModel,
+  signStatement,
+  trustKeys,
+  type VerifiedManifest,
+  verifyBundle,
+} from "../signing/index.ts";
 import { publisherError } from "./errors.ts";
 import type { Publication, PublishOptions } from "./publisher.ts";
 
@@ -79,6 +91,7 @@ async function signAndSeal(options: PublishOptions): Promise<Sealed> {
   const watched = watchedBy(options);
   const signed = await signModel({ root, signer, ignore: options.ignore ?? [], ...watched });
   options.onStep?.("sign", `root ${signed.rootDigest}, key ${signer.keyId.slice(0, 16)}`);
+  askPolicy(options, signed);
   const there = await findSealed(options, prefix, signed.rootDigest);
   if (there) {
     options.onStep?.("seal", `was sealed before: ${store.uri} ${prefix}`);
@@ -90,6 +103,39 @@ async function signAndSeal(options: PublishOptions): Promise<Sealed> {
   const resumed = sealed.resumedFiles > 0 ? `, ${sealed.resumedFiles} of an earlier run` : "";
   options.onStep?.("seal", `${sealed.files.length} files of ciphertext in ${store.uri} ${prefix}${resumed}`);
   return { manifest, bundle, seal: utf8(sealed.seal), prefix };
+}
+
+/** What publishing itself says is not there yet, but will be. */
+const PROMISED = ["seal", "bom", "findings"] as const;
+
+function askPolicy({ signers, name, version, signer, ...options }: PublishOptions, signed: SignedModel): void {
+  if (!signers) return;
+  const { signatures, statements } = besideOf(options, signed.rootDigest);
+  requirePolicy(signers.policy, {
+    model: `${name}@${version}`,
+    signatures: [{ name: "the publisher's signature", bytes: signed.bundle }, ...signatures],
+    statements,
+    atMs: signers.atMs,
+    keys: [loadTrustedKey(signer.publicKeyPem)],
+    promised: PROMISED,
+  });
+}
+
+/** Without the types that publishing makes anew, and without signatures of files that were there before. */
+function besideOf({ beside }: Pick<PublishOptions, "beside">, rootDigest: string): SignatureSet {
+  if (!beside) return { signatures: [], statements: [] };
+  const made = PROMISED.map((type) => `${type}.json`);
+  const statements = beside.statements.filter(({ name }) => !made.includes(name.split("/").at(-1) ?? ""));
+  return { signatures: beside.signatures.filter(({ bytes }) => isOver(bytes, rootDigest)), statements };
+}
+
+function isOver(bundle: Uint8Array | string, rootDigest: string): boolean {
+  try {
+    return readSignedRoot(bundle) === rootDigest;
+  } catch (error) {
+    if (error instanceof ModelkeepError) return false;
+    throw error;
+  }
 }
 
 /** The same model, sealed by the same signer in an earlier run that did not come to its end. */
@@ -124,12 +170,17 @@ async function register(options: PublishOptions, sealed: Sealed, statements: Sta
   const envelope = await readEnvelope(store, sealed.prefix);
   await store.write(`${sealed.prefix}/${SEALED_NAMES.bom}`, [utf8(statements.bom)]);
   await store.write(`${sealed.prefix}/${SEALED_NAMES.findings}`, [utf8(statements.findings)]);
+  const beside = besideOf(options, sealed.manifest.rootDigest);
+  await storeBeside(options, sealed.prefix, beside);
+  const more = beside.statements.map(({ bytes }) => textOf(bytes));
+  const signatures = beside.signatures.map(({ bytes }) => textOf(bytes));
   const body = {
     name,
     version,
     public_key: signer.publicKeyPem,
     bundle: fromUtf8(sealed.bundle),
-    statements: { seal: fromUtf8(sealed.seal), ...statements },
+    statements: { seal: fromUtf8(sealed.seal), ...statements, ...(more.length > 0 ? { more } : {}) },
+    ...(signatures.length > 0 ? { signatures } : {}),
     envelope: JSON.stringify(envelope),
     store_uri: store.uri,
     prefix: sealed.prefix,
@@ -142,4 +193,15 @@ async function register(options: PublishOptions, sealed: Sealed, statements: Sta
     if (model.package_id === envelope.package_id) return { model, already: true };
     throw publisherError("PUBLISHED_OTHERWISE", { detail: `${name}@${version}`, cause: error });
   }
+}
+
+const textOf = (bytes: Uint8Array | string) => (typeof bytes === "string" ? bytes : fromUtf8(bytes));
+
+/** Where a run with a signer policy looks for them. */
+async function storeBeside({ store }: PublishOptions, prefix: string, beside: SignatureSet): Promise<void> {
+  const folder = siblingFolder(`${prefix}/${SEALED_NAMES.bundle}`);
+  for (const [index, { bytes }] of beside.signatures.entries())
+    await store.write(`${folder}/${index + 1}.sig`, [utf8(textOf(bytes))]);
+  for (const { name, bytes } of beside.statements)
+    await store.write(`${folder}/${name.split("/").at(-1) ?? ""}`, [utf8(textOf(bytes))]);
 }

@@ -5,7 +5,7 @@ import type { Progress, Random } from "../base/index.ts";
 import type { AdvisoryIndex, AdvisoryMatch } from "../bom/index.ts";
 import type { ApiClient, PublishedModel } from "../contract/index.ts";
 import type { ScanReport } from "../scan/index.ts";
-import type { ModelSigner } from "../signing/index.ts";
+import type { ModelSigner, SignatureSet, SignerPolicy } from "../signing/index.ts";
 
 export type PublishStep = "scan" | "bom" | "match" | "sign" | "seal" | "register";
 
@@ -25,6 +25,10 @@ export interface PublishOptions {
   readonly advisories?: AdvisoryIndex;
   /** Paths inside the model that are not part of it, for example its own signature file. */
   readonly ignore?: readonly string[];
+  /** Asked before anything is sealed; what it would not accept is not published. */
+  readonly signers?: { readonly policy: SignerPolicy; readonly atMs: number };
+  /** Signatures of further signers of the same files, and what else was said about them: both are published too. */
+  readonly beside?: SignatureSet;
   /** Goes on when the scan is not clean: then the server's policy decides alone. */
   readonly allowFindings?: boolean;
   readonly api: ApiClient;

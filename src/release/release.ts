@@ -14,6 +14,8 @@ export interface ReleasableModel {
   readonly rootDigest: string;
   /** Hex. */
   readonly signerKeyId: string;
+  /** Names that a signer policy has for those who signed; none without one. */
+  readonly signers?: readonly string[];
   readonly scanVerdict: string;
   readonly vulnerabilities: {
     readonly critical: number;

@@ -143,7 +143,7 @@ export function releaseContext(model: ReleasableModel, claims: AttestedClaims): 
   const { critical, high, medium, low, malware, unknown } = model.vulnerabilities;
   return {
     attestation: attestationContext(claims),
-    signature: { keyId: model.signerKeyId, rootDigest: model.rootDigest },
+    signature: { keyId: model.signerKeyId, rootDigest: model.rootDigest, signers: [...(model.signers ?? [])] },
     scan: { verdict: model.scanVerdict },
     vulnerabilities: {
       critical,

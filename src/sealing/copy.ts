@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { BlobStore } from "../artifact/index.ts";
 import { equalBytes, type Progress } from "../base/index.ts";
+import { SIGNING_LIMITS, siblingFolder } from "../signing/index.ts";
 import { sealingError } from "./errors.ts";
 import { isThere } from "./journal.ts";
 import * as layout from "./layout.ts";
@@ -46,8 +47,19 @@ export async function copySealed(options: CopyOptions): Promise<CopyResult> {
   for (const file of predicate.files) await copy.file(file);
   for (const name of [layout.NAMES.envelope, layout.NAMES.bundle]) await copySmall(options, name, true);
   for (const name of [layout.NAMES.bom, layout.NAMES.findings]) await copySmall(options, name, false);
+  for (const name of await besideSignature(from)) await copySmall(options, name, false);
   await to.store.write(layout.blobName(to.prefix, layout.NAMES.seal), [sealBytes]);
   return { packageId: predicate.package_id, ...copy.counts };
+}
+
+/** Signatures of further signers, and statements. */
+async function besideSignature({ store, prefix }: SealedPlace): Promise<string[]> {
+  const folder = siblingFolder(layout.NAMES.bundle);
+  const from = layout.blobName(prefix, `${folder}/`);
+  const names: string[] = [];
+  for await (const blob of store.list(from)) names.push(`${folder}/${blob.slice(from.length)}`);
+  if (names.length <= SIGNING_LIMITS.siblings) return names;
+  throw sealingError("SEALED_INVALID", { detail: `over ${SIGNING_LIMITS.siblings} blobs beside the signature` });
 }
 
 async function checkTarget(to: SealedPlace, packageId: string, seal: Uint8Array): Promise<void> {

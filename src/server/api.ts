@@ -24,6 +24,7 @@ import { providerRoutes } from "./routes/providers.ts";
 import { releaseRoutes } from "./routes/release.ts";
 import { secretRoutes } from "./routes/secrets.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
+import { openSignerCheck } from "./signers.ts";
 
 export interface ApiServices {
   readonly audit: AuditLog;
@@ -48,7 +49,8 @@ export interface ApiPorts extends ApiServices {
 export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
   const { config, version, wrappers } = ports;
   const proveEnvelope = async (envelope: KeyEnvelope) => (await unwrapPackageKey(envelope, wrappers)).wipe();
-  const models = createModelRegistry({ ...ports, proveEnvelope });
+  const signers = await openSignerCheck(config, ports.clock);
+  const models = createModelRegistry({ ...ports, proveEnvelope, signers });
   const verifiers = await openVerifiers(ports);
   return [
     ...adminRoutes({ version, storeKind: config.store.split(":")[0] ?? "", attestationKinds: verifiers.kinds }),
@@ -66,7 +68,7 @@ function releaseService(ports: ApiPorts, models: ModelRegistry, verifiers: Retur
   return createReleaseService({
     ...ports,
     verifiers,
-    findModel: async (ref) => releasableModel(ref, await models.get(ref)),
+    findModel: (ref) => releasableModel(ref, models),
     unwrapKey: async ({ ref }) => {
       const envelope = await models.envelope(ref);
       if (!envelope) throw serverError("MODEL_NOT_FOUND", { detail: ref });

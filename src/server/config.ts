@@ -38,6 +38,12 @@ export const configSchema = z.strictObject({
     .array(z.string().min(1).max(4096))
     .max(32)
     .describe("Files and folders with what vendors sign: chains, revocation lists, TCB info; read again every minute."),
+  signer_policy: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .describe("YAML file that says who may sign which model; asked at registration and before every key."),
   log_level: z.enum(["debug", "info", "warn", "error"]).describe("How much is written to the log."),
   shutdown_seconds: z.int().min(0).max(3600).describe("How long running requests may take to end after SIGTERM."),
   insecure_dev_attestation: z.boolean().describe("Accepts evidence that proves nothing. For development only."),

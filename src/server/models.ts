@@ -27,6 +27,7 @@ import { loadTrustedKey, type Trust, type VerifiedManifest, verifyBundle, verify
 import type { RecordStore } from "../store/index.ts";
 import { serverError } from "./errors.ts";
 import { SERVER_LIMITS } from "./limits.ts";
+import type { SignerCheck } from "./signers.ts";
 
 const TABLE = "models";
 const DOCUMENTS = "model-documents";
@@ -41,6 +42,8 @@ export interface ModelRegistryPorts {
   readonly clock: Clock;
   /** Proves that one of the server's key services opens the envelope; throws when none does. */
   readonly proveEnvelope: (envelope: KeyEnvelope) => Promise<void>;
+  /** Of the configuration's signer policy; without one the publisher's own key is enough. */
+  readonly signers?: SignerCheck | undefined;
 }
 
 export interface ModelRegistry {
@@ -48,6 +51,8 @@ export interface ModelRegistry {
   publish(publication: Publication, caller: Caller): Promise<PublishedModel>;
   get(ref: string): Promise<PublishedModel | undefined>;
   envelope(ref: string): Promise<KeyEnvelope | undefined>;
+  /** The signers that count now, without a signer policy none; throws SIGNER_POLICY_REFUSED. */
+  signers(ref: string): Promise<readonly string[]>;
   list(after?: string): Promise<{ models: PublishedModel[]; next?: string }>;
 }
 
@@ -57,6 +62,8 @@ const documents = z.object({
   seal: z.string(),
   bom: z.string(),
   findings: z.string(),
+  more: z.array(z.string()).optional(),
+  signatures: z.array(z.string()).optional(),
   envelope: z.string(),
 });
 
@@ -86,7 +93,8 @@ class StoredModels implements ModelRegistry {
     let checked: Checked | undefined;
     try {
       checked = checkPublication(publication);
-      const decision = this.#decide(ref, checked, caller);
+      const signers = this.#ports.signers?.accept(ref, publication) ?? [];
+      const decision = this.#decide(ref, checked, caller, signers);
       if (!decision.allowed) throw serverError("FORBIDDEN", { detail: `publishModel on ${ref}: ${why(decision)}` });
       await this.#mustBeFree(this.#ports.store, ref, checked);
       await this.#ports.proveEnvelope(checked.envelope);
@@ -109,11 +117,20 @@ class StoredModels implements ModelRegistry {
   }
 
   async envelope(ref: string): Promise<KeyEnvelope | undefined> {
+    const stored = await this.#documents(ref);
+    return stored && parseEnvelope(stored.envelope);
+  }
+
+  async signers(ref: string): Promise<readonly string[]> {
+    const { signers } = this.#ports;
+    const stored = signers && (await this.#documents(ref));
+    return signers && stored ? signers.accept(ref, { ...stored, statements: stored }) : [];
+  }
+
+  async #documents(ref: string): Promise<Documents | undefined> {
     if (!modelRef.safeParse(ref).success) return undefined;
     const record = await this.#ports.store.get(DOCUMENTS, ref);
-    if (!record) return undefined;
-    const stored = documents.parse(parseJson(fromUtf8(record.value), { what: "stored model" }));
-    return parseEnvelope(stored.envelope);
+    return record && documents.parse(parseJson(fromUtf8(record.value), { what: "stored model" }));
   }
 
   async list(after?: string): Promise<{ models: PublishedModel[]; next?: string }> {
@@ -125,7 +142,7 @@ class StoredModels implements ModelRegistry {
     return { models, ...(page.next === undefined ? {} : { next: page.next }) };
   }
 
-  #decide(ref: string, { manifest, findings }: Checked, caller: Caller): PolicyDecision {
+  #decide(ref: string, { manifest, findings }: Checked, caller: Caller, signers: readonly string[]): PolicyDecision {
     const { advisories_matched: advisoriesMatched, scan_verdict: verdict, vulnerabilities } = findings;
     return this.#ports.authorizer().decide({
       principal: caller.principal,
@@ -133,7 +150,7 @@ class StoredModels implements ModelRegistry {
       action: "publishModel",
       resource: { type: "Model", id: ref },
       context: {
-        signature: { keyId: manifest.keyId, rootDigest: manifest.rootDigest },
+        signature: { keyId: manifest.keyId, rootDigest: manifest.rootDigest, signers: [...signers] },
         scan: { verdict },
         vulnerabilities: { ...vulnerabilities, advisoriesMatched },
       },
@@ -227,8 +244,8 @@ function toModel(publication: Publication, checked: Checked, caller: Caller, now
   };
 }
 
-function toDocuments({ public_key, bundle, statements, envelope }: Publication): Documents {
-  return { public_key, bundle, ...statements, envelope };
+function toDocuments({ public_key, bundle, statements, signatures, envelope }: Publication): Documents {
+  return { public_key, bundle, ...statements, signatures, envelope };
 }
 
 function why(decision: PolicyDecision): string {

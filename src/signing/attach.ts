@@ -100,7 +100,7 @@ function checkOne(
 }
 
 /** What a signature says the root is, with nobody's word for it: only to be compared with a digest made here. */
-export function readSignedRoot(bundle: Uint8Array): string {
+export function readSignedRoot(bundle: Uint8Array | string): string {
   const { envelope } = readBundleParts(
     parseJson(bundle, { maxBytes: SIGNING_LIMITS.bundleBytes, what: "signature file" }),
   );

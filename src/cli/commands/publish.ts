@@ -1,11 +1,18 @@
 /** modelkeep publish MODEL: scan, bill of materials, advisories, signature, seal, push, register; in one command that can be repeated. */
-import { basename, resolve } from "node:path";
+import { basename, relative, resolve, sep } from "node:path";
 import { openKeyWrapper } from "../../backends/index.ts";
 import { ModelkeepError } from "../../base/index.ts";
 import { type AdvisoryIndex, defaultAdvisoriesPath, openAdvisories } from "../../bom/index.ts";
-import { homeDirectory } from "../../host/index.ts";
+import { files, homeDirectory } from "../../host/index.ts";
 import { publishSealed } from "../../publisher/index.ts";
-import { openSigner } from "../../signing/index.ts";
+import {
+  listSiblings,
+  openSigner,
+  readSignatureSet,
+  readSignerPolicy,
+  type SignatureSet,
+  type SignerPolicy,
+} from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput } from "../command.ts";
 import { foundText } from "./model.ts";
 import { openPlace } from "./sealing.ts";
@@ -45,6 +52,11 @@ export const publish: Command = {
       repeatable: true,
     },
     { flag: "--advisories", value: "FILE", about: "an index of advisories instead of what was imported" },
+    {
+      flag: "--signer-policy",
+      value: "FILE",
+      about: "who may sign which model: what it would not accept is not published",
+    },
     { flag: "--allow-findings", about: "go on when the scan is not clean; the server's policy decides" },
   ],
   async run(context, input) {
@@ -52,6 +64,7 @@ export const publish: Command = {
     const root = await modelRoot(context, input);
     const signer = await openSigner(input.need("--key"), context);
     const wrappers = await Promise.all(input.all("--kms").map((uri) => openKeyWrapper(uri, context)));
+    const policy = await policyFor(context, input);
     const advisories = await advisoriesFor(context, input);
     try {
       const done = await publishSealed({
@@ -63,7 +76,8 @@ export const publish: Command = {
         store: await openPlace(context, input.need("--to")),
         lockfiles: input.all("--lockfile").map((path) => resolve(context.cwd, path)),
         ...(advisories ? { advisories } : {}),
-        ignore: [basename(await signatureOf(root))],
+        ...(await readBeside(root)),
+        ...(policy ? { signers: { policy, atMs: context.clock.now() } } : {}),
         allowFindings: input.on("--allow-findings"),
         api,
         random: context.random,
@@ -82,6 +96,20 @@ export const publish: Command = {
     }
   },
 };
+
+async function policyFor(context: CommandContext, input: CommandInput): Promise<SignerPolicy | undefined> {
+  const file = input.text("--signer-policy");
+  return file === undefined ? undefined : readSignerPolicy(resolve(context.cwd, file));
+}
+
+/** The signatures and statements that lie in the model are published with it, and are no part of it. */
+async function readBeside(root: string): Promise<{ ignore: string[]; beside?: SignatureSet }> {
+  const signature = await signatureOf(root);
+  const inside = (path: string) => relative(root, path).split(sep).join("/");
+  const ignore = [signature, ...(await listSiblings(signature))].map(inside).filter((path) => !path.startsWith(".."));
+  const signed = await files.stat(signature).catch(() => undefined);
+  return signed?.isFile() ? { ignore, beside: await readSignatureSet(signature) } : { ignore };
+}
 
 /** What was imported on this machine; nothing when nobody imported any, which the findings statement then says. */
 async function advisoriesFor(context: CommandContext, input: CommandInput): Promise<AdvisoryIndex | undefined> {

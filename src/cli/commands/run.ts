@@ -9,7 +9,7 @@ import {
   type LaunchDescription,
   measureLaunch,
 } from "../../attestation/index.ts";
-import { EXIT, fromUtf8, ModelkeepError } from "../../base/index.ts";
+import { EXIT, ModelkeepError } from "../../base/index.ts";
 import { type ApiClient, getModel, modelRef, type PublishedModel, reportLoad } from "../../contract/index.ts";
 import { readFileBounded } from "../../host/index.ts";
 import { hostPromises, loaderError, type RunReady, runSealedModel } from "../../loader/index.ts";
@@ -21,9 +21,8 @@ import { CODE_BYTES, ensureEnrolled } from "../connect.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
 import { tsmPorts } from "./attest-collect.ts";
+import { acceptedKeys, RUN_TRUST_OPTIONS, readRunTrust } from "./run-trust.ts";
 
-/** A file with a public key, in bytes. */
-const MAX_PEM_BYTES = 64 * 1024;
 const HINT = "modelkeep run keeper@1 --trust signer.pub --tee insecure-dev -- PROGRAM {model}";
 
 const TEES = ["snp", "tdx", "sgx", INSECURE_DEV_KIND];
@@ -49,7 +48,7 @@ export const run: Command = {
   ],
   args: [{ name: "REF", about: "name@version of a published model" }],
   options: [
-    { flag: "--trust", value: "PEM", about: "public key of a publisher that this machine trusts", repeatable: true },
+    ...RUN_TRUST_OPTIONS,
     { flag: "--as", value: "WORKLOAD", about: "ask as this workload instead of the one that is logged in" },
     { flag: "--enrol-code-file", value: "FILE", about: "one-time code for the first start as that workload" },
     {
@@ -115,9 +114,10 @@ async function runModel(
     const measurement = measureLaunch(launch);
     return { data: { kind: INSECURE_DEV_KIND, measurement }, text: measurement };
   }
-  const publicKeys = await readTrust(context, input);
+  const trust = await readRunTrust(context, input, HINT);
   const report = reporter(context, api, asked.ref, model);
   try {
+    const publicKeys = await acceptedKeys(trust, model, context.clock.now());
     await verifyStored(model, publicKeys);
     const collector = await openCollector(context, input.need("--tee"), launch);
     await tellPromises(context, collector.kind);
@@ -164,13 +164,6 @@ function reporter(context: CommandContext, api: ApiClient, ref: string, model: P
       context.talk(`the load is not in the server's log (${why})`);
     }
   };
-}
-
-async function readTrust(context: CommandContext, input: CommandInput): Promise<string[]> {
-  const paths = input.all("--trust");
-  if (paths.length === 0) throw cliError("USAGE", { detail: "--trust is missing", hint: HINT });
-  const read = async (path: string) => fromUtf8(await readFileBounded(resolve(context.cwd, path), MAX_PEM_BYTES));
-  return Promise.all(paths.map(read));
 }
 
 /** Without a key; the loader verifies again, since the store may change in between. */
