@@ -658,6 +658,25 @@ test("cache: what was accepted under one root is not accepted under another", ()
   assert.equal(verifyQuote({ ...input, anchors: [anchorOf(other)] }).verdict, "refused");
 });
 
+test("cache: a root list that a false root signed is never remembered for the right one", () => {
+  const cache = new DcapCache();
+  const pck = makePck();
+  const impostor = makeAuthority({ subject: "Intel SGX Root CA", pathLength: 1 });
+  const collateral = makeCollateral({ rootCrl: { issuer: impostor } });
+  const at = (chain: QuoteParts["chain"]) =>
+    verifyQuote({
+      quote: writeQuote({ pck, ...(chain ? { chain } : {}) }),
+      collateral,
+      profile: tdxProfile.parse({}),
+      now: NOW,
+      anchors,
+      cache,
+    });
+  assert.deepEqual(failed(at(undefined)), ["dcap.root-crl.issuer"]);
+  assert.ok(failed(at([pck.der, intel.platformCa.der, impostor.der])).includes("dcap.pck.chain"));
+  assert.deepEqual(failed(at(undefined)), ["dcap.root-crl.issuer"]);
+});
+
 test("cache: it is bounded, and a revoked machine is found though its collateral is remembered", () => {
   const cache = new DcapCache(2);
   const revokedPck = makePck();

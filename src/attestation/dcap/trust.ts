@@ -20,7 +20,10 @@ interface Remembered {
   readonly list: Rules["list"];
 }
 
-/** The same bytes under the same authority are looked at once; the rules are in the verdict every time. */
+/**
+ * The same bytes under the same authority and root are looked at once; the rules are in the verdict every time. Both
+ * certificates come from the quote, and the lists are judged by their keys: another root is another answer.
+ */
 export function checkCollateral(
   rules: Rules,
   collateral: Collateral,
@@ -29,7 +32,7 @@ export function checkCollateral(
   cache: DcapCache | undefined,
 ): TrustedCollateral {
   const digest = cache ? digestCollateral(collateral) : "";
-  const key = keyOf("collateral", trust.anchors, digest, machine?.authority.sha256 ?? "");
+  const key = keyOf("collateral", trust.anchors, digest, machine?.authority.sha256 ?? "", machine?.root.sha256 ?? "");
   const known = cache?.recall(key, trust.now) as Remembered | undefined;
   const own = new Rules();
   const trusted = known?.trusted ?? judgeCollateral(own, collateral, machine, trust);
