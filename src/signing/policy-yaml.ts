@@ -15,7 +15,7 @@ export function parseYamlFile<Schema extends z.ZodType>(
 ): z.output<Schema> {
   if (file.length > SIGNING_LIMITS.policyBytes) throw invalid(code, [`it is over ${SIGNING_LIMITS.policyBytes} bytes`]);
   const lines = new LineCounter();
-  const document = parseDocument(textOf(file, code), { lineCounter: lines, uniqueKeys: true });
+  const document = parseDocument(textOf(file, code), { lineCounter: lines, uniqueKeys: true, stringKeys: true });
   const broken = [...document.errors, ...document.warnings].map(
     ({ pos: [start], message }) => `line ${lines.linePos(start).line}: ${message.split("\n")[0] ?? ""}`,
   );
