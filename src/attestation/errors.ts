@@ -15,6 +15,24 @@ export const attestationError = defineErrors("attestation", {
     title: "A file of the collateral is none of the known forms",
     hint: "modelkeep collateral fetch --help",
   },
+  COLLATERAL_UNREACHABLE: {
+    status: 503,
+    exit: EXIT.unreachable,
+    title: "A vendor's service does not give the collateral",
+    hint: "try again later, or import a bundle: modelkeep collateral import FILE --trust PEM",
+  },
+  COLLATERAL_BUNDLE_INVALID: {
+    status: 400,
+    exit: EXIT.verificationFailed,
+    title: "The bundle of collateral is not what a trusted key signed",
+    hint: "modelkeep collateral import FILE --trust PEM",
+  },
+  COLLATERAL_ROLLBACK: {
+    status: 409,
+    exit: EXIT.verificationFailed,
+    title: "The bundle is older than the one that was imported before",
+    hint: "export a new one: modelkeep collateral export",
+  },
   COLLECT_UNAVAILABLE: {
     status: 500,
     exit: EXIT.failed,

@@ -22,7 +22,10 @@ export {
   verifyAzureSnp,
 } from "./azure/snp.ts";
 export { tpmQualifyingData } from "./azure/tpm-quote.ts";
-export { loadCollateral } from "./collateral/files.ts";
+export { type CollateralBundle, makeBundle, openBundle } from "./collateral/bundle.ts";
+export { fetchCollateral, type Services } from "./collateral/fetch.ts";
+export { createFetcher, type Fetcher } from "./collateral/fetcher.ts";
+export { loadCollateral, readCollateralFiles } from "./collateral/files.ts";
 export { openCollateral } from "./collateral/open.ts";
 export { type CollateralSet, type NamedFile, readCollateralSet } from "./collateral/set.ts";
 export { createGramineCollector, findGramine } from "./collect/gramine.ts";

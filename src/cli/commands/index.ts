@@ -7,6 +7,7 @@ import { attestCollect } from "./attest-collect.ts";
 import { auditCheckpoint, auditExport, auditList, auditVerify } from "./audit.ts";
 import { bomCreate, bomMatch } from "./bom.ts";
 import { checkout } from "./checkout.ts";
+import { collateralExport, collateralFetch, collateralImport } from "./collateral.ts";
 import { completionCommand } from "./completion.ts";
 import { doctor } from "./doctor.ts";
 import { leaseList, leaseRevoke } from "./lease.ts";
@@ -54,6 +55,9 @@ export const commands: readonly Command[] = [
   attestCollect,
   attestVerify,
   attestExplain,
+  collateralFetch,
+  collateralExport,
+  collateralImport,
   secretPut,
   secretList,
   secretRotate,
