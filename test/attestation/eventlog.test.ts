@@ -90,6 +90,35 @@ test("a named event has to be there exactly once with an accepted payload", () =
   assert.equal(verdictOf(named("compose-hash", "right"), named("compose-hash", "wrong")), "refused");
 });
 
+test("a wrong event cannot be hidden: not as one without a name, not under a name cut elsewhere, not in another register", () => {
+  const accepted = { "compose-hash": [toHex(utf8("right"))] };
+  const wrong = named("compose-hash", "wr:ng");
+  const entry = (event: MeasuredEvent, changes: object = {}) => ({
+    imr: 3,
+    event_type: DSTACK_RUNTIME_EVENT,
+    digest: toHex(event.digest),
+    event: event.name,
+    event_payload: toHex(event.data),
+    ...changes,
+  });
+  const right = entry(named("compose-hash", "right"));
+  const failuresOf = (...log: readonly object[]) => {
+    const rules = new Rules();
+    const events = parseDstackEventLog(JSON.stringify(log));
+    const registers = replayEventLog([wrong, named("compose-hash", "right")]);
+    const leads = log.length === 1 || checkEventLog(new Rules(), events, registers);
+    assert.equal(leads, true);
+    checkNamedEvents(rules, events, accepted);
+    return rules.list.filter(({ result }) => result === "failed").map(({ id }) => id);
+  };
+  assert.deepEqual(failuresOf(right), []);
+  assert.deepEqual(failuresOf(entry(wrong), right), ["eventlog.event.compose-hash"]);
+  assert.deepEqual(failuresOf(entry(wrong, { event_type: 1 }), right), ["eventlog.run-time"]);
+  const cut = { event: "compose-hash:wr", event_payload: toHex(utf8("ng")) };
+  assert.deepEqual(failuresOf(entry(wrong, cut), right), ["eventlog.event.compose-hash"]);
+  assert.deepEqual(failuresOf({ ...right, imr: 2 }), ["eventlog.event.compose-hash"]);
+});
+
 test("a boot event cannot take the name of a run-time event", () => {
   const digest = "00".repeat(48);
   const log = JSON.stringify([{ imr: 3, event_type: 4, digest, event: "compose-hash", event_payload: "00" }]);

@@ -1,6 +1,6 @@
 /** Plays an event log again and compares what comes out with the registers of a quote. */
 import { createHash } from "node:crypto";
-import { equalBytes, toHex } from "../../base/index.ts";
+import { equalBytes, toHex, utf8 } from "../../base/index.ts";
 import type { Rules } from "../verdict.ts";
 import { EV_NO_ACTION, type MeasuredEvent } from "./event.ts";
 
@@ -34,14 +34,29 @@ export function checkEventLog(rules: Rules, events: readonly MeasuredEvent[], re
   return results.every((holds) => holds);
 }
 
-/** Named events have to be there once, with a payload that is accepted; call it for a log that was replayed. */
+/** Where events at run time go; what the boot measured is in the others, under no name. */
+const RUN_TIME_REGISTER = 3;
+
+/**
+ * Named events have to be there once, with a payload that is accepted; call it for a log that was replayed. The log's
+ * word alone says which events have a name, so one without could be any of them: the register may hold none.
+ */
 export function checkNamedEvents(
   rules: Rules,
   events: readonly MeasuredEvent[],
   accepted: Readonly<Record<string, readonly string[]>>,
 ): void {
+  const extended = events.filter(({ register, type }) => register === RUN_TIME_REGISTER && type !== EV_NO_ACTION);
+  const texts = extended.flatMap(measuredText);
+  rules.check("eventlog.run-time", texts.length === extended.length, {
+    passed: "Every event at run time shows what it measured.",
+    failed: "An event at run time hides what it measured: it may be one that the profile names.",
+    have: `${extended.length - texts.length} of ${extended.length} hidden`,
+    need: "none",
+  });
   for (const [name, payloads] of Object.entries(accepted)) {
-    const found = events.filter((event) => event.name === name).map(({ data }) => toHex(data));
+    const head = toHex(utf8(`${name}:`));
+    const found = texts.filter((text) => text.startsWith(head)).map((text) => text.slice(head.length));
     rules.check(`eventlog.event.${name}`, found.length === 1 && payloads.includes(found[0] ?? ""), {
       passed: `The event ${name} is one that the profile accepts.`,
       failed: `The event ${name} is missing, there more than once, or not one that the profile accepts.`,
@@ -49,4 +64,9 @@ export function checkNamedEvents(
       need: `once, with one of ${payloads.length} accepted payloads`,
     });
   }
+}
+
+/** Hex of name, colon and payload as they were measured: where the one ends is the log's word, and a payload may hold a colon. */
+function measuredText({ name, data }: MeasuredEvent): string[] {
+  return name === undefined ? [] : [toHex(utf8(`${name}:`)) + toHex(data)];
 }
