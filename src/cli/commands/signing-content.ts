@@ -25,14 +25,15 @@ export const HASH_OPTIONS: readonly CommandOption[] = [
 /** The path itself, or what an OCI manifest at it says. */
 export async function readContent(input: CommandInput, root: string): Promise<string | ModelContent> {
   if (!input.on("--oci")) return root;
-  if (input.on("--allow-symlinks") || input.text("--shards") !== undefined)
-    throw cliError("USAGE", { detail: "--oci goes with neither --shards nor --allow-symlinks" });
+  if (input.on("--allow-symlinks")) throw cliError("USAGE", { detail: "--allow-symlinks does not go with --oci" });
   return new OciContent(await readFileBounded(root, ARTIFACT_LIMITS.ociManifestBytes), basename(root));
 }
 
 export function hashingOf(input: CommandInput): { hashType: HashType; shardBytes?: number } {
   const hashType = input.need("--hash") as HashType;
   const shards = input.text("--shards");
+  if (input.on("--oci") && (shards !== undefined || hashType !== "sha256"))
+    throw cliError("USAGE", { detail: "--oci goes with neither --shards nor another --hash: it names whole layers" });
   if (shards === undefined) return { hashType };
   if (!/^[1-9]\d{0,14}$/.test(shards))
     throw cliError("USAGE", { detail: `--shards ${shards}: a number of bytes, for example 1000000000` });
