@@ -25,8 +25,9 @@ export interface VerifiedManifest extends Manifest, Pick<SignedPayload, "signerK
   readonly signer: SignerIdentity;
 }
 
-/** A key bundle, or one with certificates when the signer has them. */
+/** A key bundle, one with certificates when the signer has them, or what the signer makes itself. */
 export async function makeBundle(payload: Uint8Array, signer: ModelSigner): Promise<Uint8Array> {
+  if (signer.makeBundle) return signer.makeBundle(payload);
   const certificates = signer.certificates?.map((der) => ({ rawBytes: toBase64(der) }));
   const material = certificates ? { x509CertificateChain: { certificates } } : { publicKey: { hint: signer.keyId } };
   const bundle = {

@@ -19,6 +19,9 @@ export { makeBundle, openBundle, type VerifiedManifest, verifyBundle } from "./b
 export { signingError } from "./errors.ts";
 export { readSigningKey } from "./key-file.ts";
 export { type KeyReferencePorts, openSigner } from "./key-reference.ts";
+export { type KeylessEndpoints, readSigningConfig } from "./keyless-sign/endpoints.ts";
+export { openKeylessSigner } from "./keyless-sign/open.ts";
+export type { KeylessModelSigner, KeylessOptions } from "./keyless-sign/sign.ts";
 export { loadEcSigner, loadTrustedKey, type ModelSigner, type TrustedKey } from "./keys.ts";
 export { SIGNING_LIMITS } from "./limits.ts";
 export type { HashType, Manifest, Resource, Serialization } from "./manifest.ts";

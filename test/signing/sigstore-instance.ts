@@ -54,9 +54,9 @@ export interface BundleOptions {
 }
 
 export class SigstoreInstance {
-  readonly #authority: Party = makeAuthority({ subject: "Private Fulcio", keyKind: "P-384" });
-  readonly #certificateLog: Keys = makeKeys();
-  readonly #log: Keys = makeKeys();
+  readonly authority: Party = makeAuthority({ subject: "Private Fulcio", keyKind: "P-384" });
+  readonly certificateLog: Keys = makeKeys();
+  readonly log: Keys = makeKeys();
 
   /** The JSON of its trusted root. */
   trustedRoot(): Uint8Array {
@@ -67,11 +67,11 @@ export class SigstoreInstance {
       publicKey: { rawBytes: base64(spkiOf(publicKey)), keyDetails: "PKIX_ECDSA_P256_SHA_256", validFor },
       logId: { keyId: base64(logIdOf(publicKey)) },
     });
-    const certChain = { certificates: [{ rawBytes: base64(this.#authority.der) }] };
+    const certChain = { certificates: [{ rawBytes: base64(this.authority.der) }] };
     const root = {
       mediaType: "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-      tlogs: [log(this.#log, "https://log.example")],
-      ctlogs: [log(this.#certificateLog, "https://ct.example")],
+      tlogs: [log(this.log, "https://log.example")],
+      ctlogs: [log(this.certificateLog, "https://ct.example")],
       certificateAuthorities: [{ uri: "https://fulcio.example", certChain, validFor }],
       timestampAuthorities: [],
     };
@@ -82,7 +82,7 @@ export class SigstoreInstance {
   bundle(payload: Uint8Array, options: BundleOptions = {}): string {
     const { keyKind = "P-256", loggedAt = SIGNED_AT } = options;
     const keys = makeKeys(keyKind);
-    const certificate = this.#certify(keys, options);
+    const certificate = this.certify(keys, options);
     const payloadType = "application/vnd.in-toto+json";
     const signature = sign(HASHES[keyKind], dssePae(payloadType, payload), options.signingKey ?? keys.privateKey);
     return JSON.stringify({
@@ -96,7 +96,7 @@ export class SigstoreInstance {
   }
 
   /** Twice the same certificate: the log signs it without the stamp that then goes into it (RFC 6962, section 3.2). */
-  #certify(keys: Keys, options: BundleOptions): Party {
+  certify(keys: Pick<Keys, "publicKey">, options: BundleOptions): Party {
     const { identity = "signer@example.com", issuer = "https://id.example.com" } = options;
     const issuers = options.issuerExtensions ?? [
       { oid: ISSUER_V1, value: utf8(issuer) },
@@ -105,8 +105,8 @@ export class SigstoreInstance {
     const extensions = [...issuers, ...(options.certificate?.extensions ?? [])];
     const base: CertificateOptions = {
       subject: new Uint8Array([0x30, 0]),
-      issuer: this.#authority,
-      keys,
+      issuer: this.authority,
+      keys: { privateKey: this.authority.privateKey, ...keys },
       serial: 7n,
       notBefore: SIGNED_AT - 1000,
       notAfter: SIGNED_AT + 600_000,
@@ -122,10 +122,10 @@ export class SigstoreInstance {
 
   #stamp(certificate: Party): Uint8Array {
     const tbs = parseDer(certificate.der).children[0]?.raw ?? new Uint8Array();
-    const { publicKey, privateKey } = this.#certificateLog;
+    const { publicKey, privateKey } = this.certificateLog;
     const time = uint64be(SIGNED_AT);
     const length = concatBytes(Uint8Array.of(tbs.length >> 16), uint16(tbs.length & 0xffff));
-    const entry = concatBytes(uint16(1), sha256(spkiOf(this.#authority.publicKey)), length, tbs, uint16(0));
+    const entry = concatBytes(uint16(1), sha256(spkiOf(this.authority.publicKey)), length, tbs, uint16(0));
     const signature = sign("sha256", concatBytes(Uint8Array.of(0, 0), time, entry), privateKey);
     return concatBytes(Uint8Array.of(0), logIdOf(publicKey), time, uint16(0), Uint8Array.of(4, 3), prefixed(signature));
   }
@@ -135,7 +135,7 @@ export class SigstoreInstance {
     const payloadHash = { algorithm: "sha256", value: sha256(payload).toString("hex") };
     const spec = { payloadHash, signatures: [{ signature: base64(signature) }] };
     const body = utf8(JSON.stringify({ apiVersion: "0.0.1", kind: "dsse", spec }));
-    const logId = logIdOf(this.#log.publicKey);
+    const logId = logIdOf(this.log.publicKey);
     const promise = jcs({ body: base64(body), integratedTime, logID: logId.toString("hex"), logIndex: 0 });
     const rootHash = base64(sha256(Uint8Array.of(0), body));
     const note = `log.example\n1\n${rootHash}\n`;
@@ -158,6 +158,6 @@ export class SigstoreInstance {
   }
 
   #signLog(bytes: Uint8Array): Uint8Array {
-    return sign("sha256", bytes, this.#log.privateKey);
+    return sign("sha256", bytes, this.log.privateKey);
   }
 }

@@ -2,14 +2,7 @@
 import { basename, join, relative, resolve, sep } from "node:path";
 import { EXIT, ModelkeepError } from "../../base/index.ts";
 import { files, writeFileAtomic } from "../../host/index.ts";
-import {
-  listSiblings,
-  openSigner,
-  signingError,
-  signModel,
-  type VerifyReport,
-  verifyModel,
-} from "../../signing/index.ts";
+import { listSiblings, openSigner, signModel, type VerifyReport, verifyModel } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput, CommandOption, CommandResult } from "../command.ts";
 import { cliError } from "../errors.ts";
 import {
@@ -20,6 +13,8 @@ import {
   readAttachments,
   writeAttachments,
 } from "./attach.ts";
+import { CONTENT_OPTIONS, HASH_OPTIONS, hashingOf, readContent } from "./signing-content.ts";
+import { KEYLESS_OPTIONS, openKeyless } from "./signing-keyless.ts";
 import { judgeSignatures, POLICY_OPTIONS, readAsked, refusedResult, withJudgement } from "./signing-policy.ts";
 import { readCertificates, SIGNER_OPTIONS, signerData, signerText, TRUST_OPTIONS } from "./signing-trust.ts";
 
@@ -69,7 +64,8 @@ export async function signatureOf(root: string): Promise<string> {
 
 export const sign: Command = {
   name: "sign",
-  about: "Sign a model with an EC key, alone or with its certificate, as an OpenSSF Model Signing bundle.",
+  about:
+    "Sign a model with an EC key, alone or with its certificate, or with an identity, as an OpenSSF Model Signing bundle.",
   examples: [
     { line: "modelkeep sign ./my-model --key signer.pem", about: "writes ./my-model/model.sig" },
     { line: "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signer.pem", about: "makes a key" },
@@ -82,12 +78,16 @@ export const sign: Command = {
       line: "modelkeep sign ./my-model --key signer.pem --certificate signer.crt --chain chain.pem",
       about: "for who trusts the authority",
     },
+    {
+      line: "modelkeep sign ./my-model --keyless",
+      about: "with the identity of a CI job, logged in public; --signing-config and --trusted-root for an own Sigstore",
+    },
   ],
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
     { flag: "--key", value: "KEY", about: KEY_ABOUT },
     ...SIGNER_OPTIONS,
-    { flag: "--keyless", about: "with an identity in place of a key: verified by this version, not yet made by it" },
+    ...KEYLESS_OPTIONS,
     {
       flag: "--output",
       value: "FILE",
@@ -95,33 +95,39 @@ export const sign: Command = {
     },
     ...ATTACH_OPTIONS,
     IGNORE,
+    ...HASH_OPTIONS,
+    ...CONTENT_OPTIONS,
   ],
   async run(context, input) {
     const root = await modelRoot(context, input);
     const given = input.text("--output");
     const main = given === undefined ? await signatureOf(root) : resolve(context.cwd, given);
     const attachments = await readAttachments(context, input);
-    if (input.on("--keyless")) throw keylessUnsupported();
-    const key = await openSigner(input.need("--key"), context);
-    const signer = await readCertificates(context, input, key);
+    const keyless = await openKeyless(context, input);
+    const signer = keyless ?? (await readCertificates(context, input, await openSigner(input.need("--key"), context)));
     const siblings = new Set([...(await listSiblings(main)), ...placesOf(main, attachments)]);
     const output = input.on("--add") ? furtherSignature(main, signer) : main;
     const ignore = ignoredPaths(root, input, [main, output, ...siblings]);
-    const { bundle, rootDigest, files: signed } = await signModel({ root, signer, ignore, progress: context.progress });
+    const hashed = await signModel({
+      root: await readContent(input, root),
+      signer,
+      ignore,
+      ...hashingOf(input),
+      allowSymlinks: input.on("--allow-symlinks"),
+      progress: context.progress,
+      signal: context.signal,
+    });
+    const { bundle, rootDigest, files: signed } = hashed;
     if (input.on("--add")) await mustBeOfModel(main, rootDigest);
     const statements = await writeAttachments(main, attachments, { rootDigest, name: basename(root), signer });
     await writeFileAtomic(output, bundle);
     const data = { signature: output, root_digest: rootDigest, key_id: signer.keyId, files: signed.length, statements };
-    return { data, text: [`signed ${signed.length} files as ${rootDigest}`, output, ...statements] };
+    const identity = keyless?.identity;
+    const by = identity ? { signer: signerData(identity) } : {};
+    const text = [`signed ${signed.length} files as ${rootDigest}`, output, ...statements];
+    return { data: { ...data, ...by }, text: identity ? [...text, `signed by ${signerText(identity)}`] : text };
   },
 };
-
-function keylessUnsupported(): ModelkeepError {
-  return signingError("SIGNING_METHOD_UNSUPPORTED", {
-    detail: "signing without a key",
-    hint: "modelkeep sign MODEL --key PEM, or sign with cosign or model-signing: modelkeep verify --identity reads it",
-  });
-}
 
 export const verify: Command = {
   name: "verify",
@@ -151,6 +157,7 @@ export const verify: Command = {
     ...POLICY_OPTIONS,
     IGNORE,
     { flag: "--ignore-unsigned", about: "files that the signature does not list are no failure" },
+    ...CONTENT_OPTIONS,
   ],
   async run(context, input) {
     const root = await modelRoot(context, input);
@@ -159,10 +166,12 @@ export const verify: Command = {
     const asked = await readAsked(context, input, root);
     const real = await files.realpath(signature).catch(() => signature);
     const options = {
-      root,
+      root: await readContent(input, root),
       ignore: ignoredPaths(root, input, [signature, real, ...(await listSiblings(signature))]),
       ignoreUnsigned: input.on("--ignore-unsigned"),
+      allowSymlinks: input.on("--allow-symlinks"),
       progress: context.progress,
+      signal: context.signal,
     };
     return judged(context, async () => {
       const { signed, judgement } = await judgeSignatures(asked, signature);

@@ -45,13 +45,14 @@ export function checkEndpoints(endpoints: KeylessEndpoints = PUBLIC_INSTANCE): K
 function checkUrl(text: string): string {
   const url = URL.canParse(text) && text.length <= KEYLESS_LIMITS.urlCharacters ? new URL(text) : undefined;
   const shown = url ? url.origin : "a text that is no URL";
-  if (!url || !isPrivate(url)) throw invalid(`${shown}: https://, or http:// to this machine`);
+  if (!url || !isGuarded(url)) throw invalid(`${shown}: https://, or http:// to this machine`);
   if (url.username || url.password || url.search || url.hash)
     throw invalid(`${shown}: credentials, query or fragment in a URL`);
   return url.href.replace(/\/+$/, "");
 }
 
-export function isPrivate({ protocol, hostname }: URL): boolean {
+/** Whether what is sent there is read by nobody on the way. */
+export function isGuarded({ protocol, hostname }: URL): boolean {
   if (protocol === "https:") return true;
   const local = hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
   return protocol === "http:" && local;
@@ -114,7 +115,7 @@ function inUse(list: readonly Service[], versions: readonly number[], nowMs: num
 
 /** One of each operator; ANY takes the first, EXACT as many as it says, ALL every one. */
 function select(list: readonly Service[], how: z.infer<typeof selection>, what: string): Service[] {
-  const operators = [...new Map([...list].reverse().map((item) => [item.operator, item])).values()].reverse();
+  const operators = list.filter((item, at) => list.findIndex(({ operator }) => operator === item.operator) === at);
   const wanted = how.selector === "ALL" ? operators.length : how.selector === "EXACT" ? (how.count ?? 1) : 1;
   if (operators.length < Math.max(wanted, 1))
     throw invalid(`signing configuration: ${operators.length} of ${Math.max(wanted, 1)} of kind ${what} in use now`);
