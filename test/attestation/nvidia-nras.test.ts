@@ -229,6 +229,8 @@ test("what the service says of a device: every check, certificate, date and nonc
     ],
     [{ "x-nvidia-gpu-driver-rim-cert-chain": null }, "nvidia.nras.device.certificates"],
     [{ secboot: "true" }, "nvidia.nras.format"],
+    [{ hwmodel: "LS_10 A01 FSP BROM" }, "nvidia.device.arch"],
+    [{ hwmodel: "GH200 A01 GSP BROM" }, "nvidia.device.arch"],
   ];
   for (const [device, rule] of changes) {
     assert.deepEqual(failedRules(judge(answer({ device }))), [rule], JSON.stringify(device));
@@ -272,6 +274,9 @@ test("count, uniqueness, allow list and versions", () => {
   assert.deepEqual(failedRules(judge(twins)), ["nvidia.devices.count", "nvidia.devices.unique"]);
   const needs: [Parameters<typeof profileOf>[0], string][] = [
     [{ ueid_allow: ["1"] }, "nvidia.device.ueid"],
+    [{ archs: ["BLACKWELL"] }, "nvidia.device.arch"],
+    [{ gpu_count: 2 }, "nvidia.devices.count"],
+    [{ switch_count: 4 }, "nvidia.devices.count"],
     [{ driver_min: "580.2" }, "nvidia.driver.minimum"],
     [{ driver_allow: ["580.10"] }, "nvidia.driver.allowed"],
     [{ vbios_allow: ["96.00.74.00.21"] }, "nvidia.vbios.allowed"],

@@ -46,7 +46,7 @@ export function checkDeviceChain(rules: Rules, input: PathInput): VerifiedPath |
 /** The chip says in its certificate what it is; the label of the evidence must agree. */
 export function checkArch(rules: Rules, evidence: GpuEvidence, accepted: readonly NvidiaArch[]): void {
   const model = hardwareModel(evidence);
-  const arch = CHIPS.find(([pattern]) => pattern.test(model))?.[1];
+  const arch = archOfModel(model);
   rules.check("nvidia.device.arch", arch === evidence.arch && accepted.includes(evidence.arch), {
     passed: "the device is of an architecture that is accepted",
     failed:
@@ -54,6 +54,11 @@ export function checkArch(rules: Rules, evidence: GpuEvidence, accepted: readonl
     have: `${evidence.arch}, ${model}`.slice(0, 200),
     need: accepted.join(" or "),
   });
+}
+
+/** By the name of the chip in its certificate; undefined for a chip that is not known. */
+export function archOfModel(model: string): NvidiaArch | undefined {
+  return CHIPS.find(([pattern]) => pattern.test(model))?.[1];
 }
 
 export function hardwareModel({ certificates }: GpuEvidence): string {

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { equalBytes, fromHex, toHex, utf8 } from "../../base/index.ts";
 import type { Rules } from "../verdict.ts";
+import { archOfModel } from "./certificates.ts";
 import { isCurrent } from "./nras-time.ts";
 import type { NvidiaProfile } from "./profile.ts";
 import { checkRequirements } from "./requirements.ts";
@@ -87,9 +88,22 @@ export function checkNrasDevice(rules: Rules, device: NrasDevice, needs: NrasDev
     have: `secboot ${claims.secboot}, dbgstat ${claims.dbgstat}`.slice(0, 200),
     need: "secboot true, dbgstat disabled",
   });
+  checkModel(rules, device, needs.profile);
   checkResults(rules, device, needs.profile);
   checkCertificates(rules, device, needs.profile);
   checkRequirements(rules, device, needs.profile);
+}
+
+/** The chip is of an architecture that is accepted, and is what the token's name says: only GPUs answer for drivers. */
+function checkModel(rules: Rules, { name, kind, hardwareModel }: NrasDevice, { archs }: NvidiaProfile): void {
+  const arch = archOfModel(hardwareModel);
+  const fits = arch !== undefined && archs.includes(arch) && (arch === "LS10") === (kind === "switch");
+  rules.check("nvidia.device.arch", fits, {
+    passed: `${name}: of an architecture that is accepted`,
+    failed: `${name}: of an architecture that the profile does not accept, or not what its name says`,
+    have: hardwareModel,
+    need: archs.join(" or "),
+  });
 }
 
 function checkResults(rules: Rules, { name, kind, claims }: NrasDevice, profile: NvidiaProfile): void {

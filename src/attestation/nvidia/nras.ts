@@ -164,11 +164,13 @@ function checkOverall(rules: Rules, overall: OverallClaims, { now, expectedNonce
 
 function checkSet(rules: Rules, devices: readonly NrasDevice[], profile: NvidiaProfile): void {
   const gpus = devices.filter(({ kind }) => kind === "gpu").length;
-  rules.check("nvidia.devices.count", profile.gpu_count === undefined || profile.gpu_count === gpus, {
-    passed: "as many GPUs as asked for",
-    failed: "another number of GPUs than gpu_count says",
-    have: String(gpus),
-    need: String(profile.gpu_count ?? "any"),
+  const switches = devices.length - gpus;
+  const { gpu_count: gpuCount = gpus, switch_count: switchCount = switches } = profile;
+  rules.check("nvidia.devices.count", gpuCount === gpus && switchCount === switches, {
+    passed: "as many GPUs and switches as asked for",
+    failed: "another number of devices than gpu_count or switch_count says",
+    have: `${gpus} GPUs, ${switches} switches`,
+    need: `${profile.gpu_count ?? "any"} GPUs, ${profile.switch_count ?? "any"} switches`,
   });
   rules.check("nvidia.devices.unique", new Set(devices.map(({ ueid }) => ueid)).size === devices.length, {
     passed: "every device is there once",
