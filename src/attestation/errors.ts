@@ -33,6 +33,12 @@ export const attestationError = defineErrors("attestation", {
     title: "The bundle is older than the one that was imported before",
     hint: "export a new one: modelkeep collateral export",
   },
+  EAR_INVALID: {
+    status: 400,
+    exit: EXIT.verificationFailed,
+    title: "The attestation result is not valid",
+    hint: "modelkeep attest verify --ear-key PEM makes a new one",
+  },
   COLLECT_UNAVAILABLE: {
     status: 500,
     exit: EXIT.failed,

@@ -47,6 +47,17 @@ export { type PcsRequest, type PcsUrls, pcsUrls } from "./dcap/pcs.ts";
 export type { SgxReport, TdReport } from "./dcap/reports.ts";
 export type { TcbStatus } from "./dcap/tcb.ts";
 export { type VerifyQuoteInput, verifyQuote } from "./dcap/verify.ts";
+export {
+  EAR_PROFILES,
+  type EarInput,
+  type EarProfile,
+  type EarSigner,
+  earKeySet,
+  makeEar,
+  publicJwk,
+  type VerifiedEar,
+  verifyEar,
+} from "./ear/token.ts";
 export { attestationError } from "./errors.ts";
 export { parseCcel } from "./eventlog/ccel.ts";
 export { parseDstackEventLog } from "./eventlog/dstack.ts";

@@ -1,12 +1,16 @@
 /** modelkeep attest verify and explain: what evidence of a TEE proves, rule by rule, without a network. */
+import { createPublicKey } from "node:crypto";
 import { resolve } from "node:path";
 import {
   APPRAISAL_LIMITS,
   type AppraisalRequest,
   appraise,
+  EAR_PROFILES,
+  earKeySet,
   explainVerdict,
   explanationLines,
   loadCollateral,
+  makeEar,
   parseAppraisalProfile,
   type Rule,
   TEE_KINDS,
@@ -14,12 +18,27 @@ import {
   type Verdict,
   verdictToJson,
 } from "../../attestation/index.ts";
-import { EXIT, fromHex } from "../../base/index.ts";
-import { readFileBounded } from "../../host/index.ts";
+import { EXIT, fromHex, utf8 } from "../../base/index.ts";
+import { readFileBounded, writeFileAtomic } from "../../host/index.ts";
+import { openSigner } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput, CommandOption } from "../command.ts";
 import { cliError } from "../errors.ts";
+import { KEY_ABOUT, readPublicKey } from "./signing.ts";
 
 const EVIDENCE = { name: "EVIDENCE", about: "file, or - for stdin: a report, a quote, or the JSON of a collector" };
+
+const EAR_OPTIONS: readonly CommandOption[] = [
+  { flag: "--ear-key", value: "KEY", about: `sign the result as a token (EAR, ES256): ${KEY_ABOUT}` },
+  { flag: "--ear-output", value: "FILE", about: "where the token goes; in the JSON when absent" },
+  {
+    flag: "--ear-profile",
+    value: "NAME",
+    about: "which reader the token is for",
+    choices: Object.keys(EAR_PROFILES),
+    default: "veraison",
+  },
+  { flag: "--ear-issuer", value: "URL", about: "who says so", default: "modelkeep" },
+];
 
 const OPTIONS: readonly CommandOption[] = [
   { flag: "--kind", value: "KIND", about: "the TEE that made it", choices: TEE_KINDS, required: true },
@@ -63,15 +82,61 @@ export const attestVerify: Command = {
     },
   ],
   args: [EVIDENCE],
-  options: OPTIONS,
+  options: [...OPTIONS, ...EAR_OPTIONS],
   async run(context, input) {
     const request = await readRequest(context, input);
     const verdict = await appraise(request);
+    const ear = await writeToken(context, input, request, verdict);
     return {
-      data: verdictToJson(verdict, request.now),
+      data: { ...verdictToJson(verdict, request.now), ...(ear === undefined ? {} : { ear }) },
       text: describe(verdict, request.now),
       exit: verdict.verdict === "accepted" ? EXIT.done : EXIT.verificationFailed,
     };
+  },
+};
+
+/** A refusal is a result too: its token says contraindicated. */
+async function writeToken(
+  context: CommandContext,
+  input: CommandInput,
+  { kind, profile, expectedReportData }: AppraisalRequest,
+  verdict: Verdict<unknown>,
+): Promise<string | undefined> {
+  const reference = input.text("--ear-key");
+  const output = input.text("--ear-output");
+  if (reference === undefined) {
+    if (output !== undefined) throw cliError("USAGE", { detail: "--ear-output belongs to --ear-key" });
+    return undefined;
+  }
+  if (output === undefined && !context.json)
+    throw cliError("USAGE", { detail: "--ear-key needs --ear-output FILE, or --json" });
+  const [tee, earProfile] = [kind === "nvidia" ? "gpu0" : "cpu0", input.text("--ear-profile")];
+  const token = await makeEar(
+    {
+      submodules: { [tee]: { tee: kind, verdict } },
+      issuer: input.need("--ear-issuer"),
+      version: context.version,
+      policyId: profile?.name ?? "inspection",
+      profile: earProfile === "trustee" ? "trustee" : "veraison",
+      now: context.clock.now(),
+      ...(expectedReportData ? { nonce: expectedReportData } : {}),
+    },
+    await openSigner(reference, context),
+  );
+  if (output !== undefined) await writeFileAtomic(resolve(context.cwd, output), utf8(token));
+  return token;
+}
+
+export const attestKeys: Command = {
+  name: "attest keys",
+  about: "Print the key set (JWKS) that verifies tokens of attest verify: the key in use, and the ones before it.",
+  examples: [{ line: "modelkeep attest keys new.pub old.pub > jwks.json", about: "when the key is changed" }],
+  args: [{ name: "PEM", about: "public keys on P-256, the one in use first", variadic: true }],
+  async run(context, input) {
+    if (input.args.length === 0) throw cliError("USAGE", { detail: "PEM is missing" });
+    const keys = input.args.map(async (path) => createPublicKey(Buffer.from(await readPublicKey(context, path))));
+    const data = earKeySet(await Promise.all(keys));
+    return { data, text: JSON.stringify(data) };
   },
 };
 

@@ -2,7 +2,7 @@
 import type { Command } from "../command.ts";
 import { advisoriesImport } from "./advisories.ts";
 import { agent } from "./agent.ts";
-import { attestExplain, attestVerify } from "./attest.ts";
+import { attestExplain, attestKeys, attestVerify } from "./attest.ts";
 import { attestCollect } from "./attest-collect.ts";
 import { auditCheckpoint, auditExport, auditList, auditVerify } from "./audit.ts";
 import { bomCreate, bomMatch } from "./bom.ts";
@@ -55,6 +55,7 @@ export const commands: readonly Command[] = [
   attestCollect,
   attestVerify,
   attestExplain,
+  attestKeys,
   collateralFetch,
   collateralExport,
   collateralImport,

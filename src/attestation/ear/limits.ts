@@ -1,0 +1,11 @@
+/** Limits of attestation results. */
+export const EAR_LIMITS = {
+  /** How long a result is valid at most, in seconds. */
+  longestLifeSeconds: 24 * 3_600,
+  /** How long it is valid when nobody says it, in seconds. */
+  lifeSeconds: 300,
+  /** A nonce, in bytes (RFC 9711, eat_nonce). */
+  nonceBytes: { least: 8, most: 64 },
+  /** A token, in bytes. */
+  tokenBytes: 256 * 1024,
+} as const;
