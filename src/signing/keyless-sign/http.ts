@@ -1,5 +1,5 @@
 /** One request to a service of keyless signing: bounded in size and time, no redirects, repeated only where that is safe. */
-import { type Clock, concatBytes, type Fetch, type Random } from "../../base/index.ts";
+import { type Clock, concatBytes, type Fetch, type Random, wipe } from "../../base/index.ts";
 import { keylessError } from "./errors.ts";
 import { KEYLESS_LIMITS, type KeylessLimits } from "./limits.ts";
 
@@ -70,10 +70,11 @@ function mayRepeat(outcome: Outcome, { repeat }: ServiceRequest): boolean {
 async function once(ports: KeylessPorts, request: ServiceRequest): Promise<Outcome> {
   const timeout = AbortSignal.timeout(request.milliseconds);
   const signal = ports.signal ? AbortSignal.any([ports.signal, timeout]) : timeout;
-  const { method, headers, body } = request;
+  const { method, headers } = request;
+  const body = request.body && new Uint8Array(request.body);
   try {
     const init: RequestInit = { method, headers, redirect: "manual", signal };
-    if (body) init.body = new Uint8Array(body);
+    if (body) init.body = body;
     const response = await ports.fetch(request.url, init);
     if (response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400)) {
       await response.body?.cancel();
@@ -85,6 +86,8 @@ async function once(ports: KeylessPorts, request: ServiceRequest): Promise<Outco
   } catch {
     const why = timeout.aborted ? "no answer in time" : "no connection, or it broke off";
     return { failure: keylessError("KEYLESS_UNREACHABLE", { detail: `${whereOf(request)}: ${why}` }) };
+  } finally {
+    if (body) wipe(body);
   }
 }
 
