@@ -43,6 +43,8 @@ export const CODEC_LIMITS = {
   xmlDepth: 32,
   xmlElements: 20_000,
   xmlAttributes: 64,
+  /** Namespace prefixes in force at one place of an XML document: canonicalization looks at all of them for every element. */
+  xmlNamespaces: 64,
   /** Certificates in a KeyInfo. */
   xmldsigCertificates: 8,
   /** How far another machine's clock may be ahead, in milliseconds. */

@@ -113,6 +113,7 @@ class XmlReader {
     const all = this.#readAttributes();
     const declarations = readDeclarations(all, place);
     const scope = declarations.size > 0 ? new Map([...outer, ...declarations]) : outer;
+    if (scope.size > CODEC_LIMITS.xmlNamespaces) throw invalid(place, `over ${CODEC_LIMITS.xmlNamespaces} namespaces`);
     const attributes = all.filter((one) => !isDeclaration(one)).map((one) => qualifyAttribute(one, scope, place));
     refuseDuplicates(attributes, place);
     const name = { ...raw, namespace: resolve(raw.prefix, scope, place) };

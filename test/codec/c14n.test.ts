@@ -200,7 +200,7 @@ test("namespaces: declared, once, and not XML's own", () => {
   assert.equal(textOf(root), undefined);
 });
 
-test("size, depth, elements and attributes have limits", () => {
+test("size, depth, elements, attributes and namespaces have limits", () => {
   const nested = (levels: number) => `${"<a>".repeat(levels)}${"</a>".repeat(levels)}`;
   assert.ok(parseXml(utf8(nested(32))));
   xmlRefused(nested(33), "deep");
@@ -208,6 +208,13 @@ test("size, depth, elements and attributes have limits", () => {
   const attributes = (count: number) => `<a ${Array.from({ length: count }, (_, index) => `b${index}=""`).join(" ")}/>`;
   assert.ok(parseXml(utf8(attributes(64))));
   xmlRefused(attributes(65), "many attributes");
+  const namespaces = (outer: number, inner: number) => {
+    const declared = (name: string, count: number) =>
+      Array.from({ length: count }, (_, index) => ` xmlns:${name}${index}="u"`).join("");
+    return `<a${declared("p", outer)}><b${declared("q", inner)}/><c/></a>`;
+  };
+  assert.ok(parseXml(utf8(namespaces(60, 3))));
+  xmlRefused(namespaces(60, 4), "namespaces in force");
   xmlRefused(new Uint8Array(1024 * 1024 + 1).fill(0x20), "long");
 });
 
