@@ -2,9 +2,23 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { motoFolder, motoPython, motoRequirement, peersFolder, vaultBinary, vaultSource } from "./peers/places.ts";
+import {
+  modelSigningFolder,
+  modelSigningPython,
+  modelSigningRequirements,
+  motoFolder,
+  motoPython,
+  motoRequirement,
+  peersFolder,
+  vaultBinary,
+  vaultSource,
+} from "./peers/places.ts";
 
-const PEERS: Readonly<Record<string, () => void>> = { moto: installMoto, vault: buildVault };
+const PEERS: Readonly<Record<string, () => void>> = {
+  "model-signing": installModelSigning,
+  moto: installMoto,
+  vault: buildVault,
+};
 const VAULT = "github.com/hashicorp/vault";
 
 /** Vault's release was built with an SDK between two published ones; these lines fit it to the one in go.mod. */
@@ -31,6 +45,15 @@ function installMoto(): void {
   rmSync(motoFolder, { recursive: true, force: true });
   run("python3", ["-m", "venv", motoFolder]);
   run(motoPython(), ["-m", "pip", "install", "--quiet", motoRequirement]);
+}
+
+function installModelSigning(): void {
+  const finished = join(modelSigningFolder, "installed");
+  if (existsSync(finished)) return;
+  rmSync(modelSigningFolder, { recursive: true, force: true });
+  run("python3", ["-m", "venv", modelSigningFolder]);
+  run(modelSigningPython(), ["-m", "pip", "install", "--quiet", ...modelSigningRequirements]);
+  writeFileSync(finished, `${modelSigningRequirements.join("\n")}\n`);
 }
 
 function buildVault(): void {

@@ -34,7 +34,7 @@ export class StoreContent implements ModelContent {
   }
 
   async digest(files: readonly FileParts[], options: DigestOptions): Promise<PartDigests[]> {
-    const make = await openHash(options.hash);
+    const make = openHash(options.hash);
     const told = tellProgress(files, options);
     const digests: PartDigests[] = [];
     for (const { file, ends } of files) {

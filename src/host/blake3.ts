@@ -1,4 +1,5 @@
 /** BLAKE3, which Node does not have: by an optional native package, loaded when the first hash is. */
+import { createRequire } from "node:module";
 
 /** A hash that bytes go into and whose hex comes out once. */
 export interface StreamHash {
@@ -14,18 +15,18 @@ interface Blake3Package {
 const PACKAGES: readonly string[] = ["@napi-rs/blake-hash", "@napi-rs/blake-hash-linux-x64-gnu"];
 
 /** Undefined where neither package is there. Threads load this file, so it leaves out what they have no use for. */
-export async function loadBlake3(): Promise<(() => StreamHash) | undefined> {
+export function loadBlake3(): (() => StreamHash) | undefined {
   for (const name of PACKAGES) {
-    const Hasher = await hasherOf(name);
+    const Hasher = hasherOf(name);
     if (Hasher) return () => new Hasher();
   }
   return undefined;
 }
 
-async function hasherOf(name: string): Promise<Blake3Package["Blake3Hasher"] | undefined> {
+/** By `require`: an import of a native file would warn that it is new. */
+function hasherOf(name: string): Blake3Package["Blake3Hasher"] | undefined {
   try {
-    const loaded = (await import(name)) as Partial<Blake3Package> & { readonly default?: Partial<Blake3Package> };
-    return loaded.Blake3Hasher ?? loaded.default?.Blake3Hasher;
+    return (createRequire(import.meta.url)(name) as Partial<Blake3Package>).Blake3Hasher;
   } catch {
     return undefined;
   }

@@ -23,7 +23,7 @@ const CHUNK_BYTES = 1024 * 1024;
 const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** BLAKE2b has 64 bytes and no key (RFC 7693). Undefined for BLAKE3 where its package is not there. */
-export async function findHash(name: HashName): Promise<(() => StreamHash) | undefined> {
+export function findHash(name: HashName): (() => StreamHash) | undefined {
   if (name === "blake3") return loadBlake3();
   const algorithm = name === "blake2b" ? "blake2b512" : "sha256";
   return () => createHash(algorithm);

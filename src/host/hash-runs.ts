@@ -45,8 +45,8 @@ interface Batch {
 }
 
 /** BLAKE2b has 64 bytes and no key (RFC 7693). Throws BLAKE3_MISSING. */
-export async function openHash(name: HashName): Promise<() => StreamHash> {
-  const make = await findHash(name);
+export function openHash(name: HashName): () => StreamHash {
+  const make = findHash(name);
   if (!make) throw hostError("BLAKE3_MISSING");
   return make;
 }
@@ -57,7 +57,7 @@ export async function openHash(name: HashName): Promise<() => StreamHash> {
  */
 export async function hashRuns(runs: readonly FileRun[], options: HashRunsOptions): Promise<RunDigests[]> {
   options.signal?.throwIfAborted();
-  const make = await openHash(options.hash);
+  const make = openHash(options.hash);
   const batches = batchesOf(runs);
   const total = batches.reduce((sum, { bytes }) => sum + bytes, 0);
   const wanted = options.threads ?? (total < HASH_LIMITS.threadedBytes ? 1 : availableParallelism());

@@ -11,7 +11,7 @@ export type FromWorker =
 const TOLD_BYTES = 16 * 1024 * 1024;
 
 const say = (message: FromWorker) => parentPort?.postMessage(message);
-const make = await findHash(workerData as HashName);
+const make = findHash(workerData as HashName);
 if (!make) throw new Error("this thread cannot hash");
 const hasher = new RunHasher(make);
 

@@ -10,6 +10,11 @@ export const vaultSource = join(root, "tools", "peers", "vault");
 export const motoRequirement = "moto[kms,server]==5.2.5";
 export const motoFolder = join(peersFolder, "moto");
 
+/** Its own requirements leave pyOpenSSL out, which it imports. */
+export const modelSigningRequirements = ["model-signing==1.1.1", "pyOpenSSL==26.4.0"] as const;
+export const modelSigningFolder = join(peersFolder, "model-signing");
+export const modelSigningScript = join(root, "tools", "peers", "python", "reference.py");
+
 /** The name holds a hash of what it is built from. */
 export function vaultBinary(): string {
   const hash = createHash("sha256");
@@ -19,6 +24,10 @@ export function vaultBinary(): string {
 
 export function motoPython(): string {
   return join(motoFolder, "bin", "python");
+}
+
+export function modelSigningPython(): string {
+  return join(modelSigningFolder, "bin", "python");
 }
 
 const SOFTHSM = [
