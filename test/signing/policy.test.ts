@@ -12,6 +12,7 @@ import {
   loadTrustedKey,
   type ModelSigner,
   makeBundle,
+  makeProvenance,
   type PolicyVerdict,
   readSignerPolicy,
   type SignerPolicy,
@@ -293,4 +294,24 @@ test("on the command line: sign, add, verify by a policy", async () => {
   writeFileSync(join(model, "weights.bin"), "9876543210");
   assert.equal((await verify()).exit, 4);
   assert.equal((await run("sign", "m", "--key", "c.pem", "--add")).exit, 4);
+});
+
+test("the policy and the descriptor that the guide shows are ones", async () => {
+  const page = readFileSync(new URL("../../docs/guides/signing.md", import.meta.url), "utf8");
+  const [descriptor, policy] = [...page.matchAll(/^```yml\n(.*?)^```/gms)].map(([, body]) => body ?? "");
+  assert.ok(descriptor && policy);
+  assert.ok(makeProvenance(utf8(descriptor), {}));
+  const more = {
+    "reviewer.pub": a.publicPem,
+    "reviewer-old.pub": b.publicPem,
+    "release-ca.pem": toPem("CERTIFICATE", authority.der),
+  };
+  const { rules } = await policyOf(policy, more);
+  assert.deepEqual(
+    rules.map(({ threshold, signers }) => [threshold, signers.length]),
+    [
+      [2, 3],
+      [1, 1],
+    ],
+  );
 });
