@@ -269,6 +269,18 @@ test("answers of any shape make one of our errors", async () => {
   await fc.assert(fc.asyncProperty(fc.oneof(flips, values), stamp), fuzz);
 });
 
+test("an answer without end is not read to its end", async () => {
+  let chunks = 0;
+  const pull = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    if (++chunks > 100) controller.close();
+    else controller.enqueue(new Uint8Array(64 * 1024));
+  };
+  const endless = { ...ports, fetch: async () => new Response(new ReadableStream({ pull })) };
+  const work = () => requestTimestamp(endless, "https://tsa.example", utf8("x"));
+  assert.equal(await codeOf(work), "KEYLESS_ANSWER_INVALID");
+  assert.ok(chunks < 20, String(chunks));
+});
+
 test("the command line signs without a key; the token is in no output, and a failure leaves nothing", async () => {
   const folder = temporaryFolder();
   const model = writeModel({ "weights.bin": "weights" }, join(folder, "model"));
