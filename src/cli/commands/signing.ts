@@ -109,10 +109,10 @@ export const sign: Command = {
     const output = input.on("--add") ? furtherSignature(main, signer) : main;
     const ignore = ignoredPaths(root, input, [main, output, ...siblings]);
     const hashed = await signModel({
+      ...hashingOf(input),
       root: await readContent(input, root),
       signer,
       ignore,
-      ...hashingOf(input),
       allowSymlinks: input.on("--allow-symlinks"),
       progress: context.progress,
       signal: context.signal,
