@@ -64,6 +64,10 @@ test("trap 24: same nonce for all, count of GPUs, each once", { skip: ABSENT }, 
   assert.deepEqual(judge(devices.slice(0, 11)), ["nvidia.devices.switch-count", "nvidia.devices.topology"]);
   assert.deepEqual(judge(devices, new Uint8Array(32)), ["nvidia.devices.nonce"]);
   assert.deepEqual(judge(devices.slice(0, 8), PPCIE_NONCE, { ...profile, switch_count: 0 }), []);
+  const silent = profileOf(OFFLINE);
+  assert.deepEqual(judge(devices, PPCIE_NONCE, silent), []);
+  assert.deepEqual(judge(devices.slice(0, 8), PPCIE_NONCE, silent), ["nvidia.devices.topology"], "no switch at all");
+  assert.deepEqual(judge(devices.slice(0, 8), PPCIE_NONCE, { ...silent, allow_absent_switches: true }), []);
   const sameChip = devices.map((verdict, i) =>
     verdict.claims && i < 2 ? { ...verdict, claims: { ...verdict.claims, pdi: first.claims?.pdi ?? "" } } : verdict,
   );

@@ -67,7 +67,7 @@ export function checkDeviceSet(
   });
   checkCount(rules, "gpu", devices, profile.gpu_count);
   checkCount(rules, "switch", devices, profile.switch_count);
-  checkTopology(rules, devices);
+  checkTopology(rules, devices, profile);
 }
 
 function areDistinct(ids: readonly string[]): boolean {
@@ -90,9 +90,10 @@ function checkCount(rules: Rules, kind: "gpu" | "switch", devices: readonly GpuC
 }
 
 /** GPUs sign which switches they are linked to and switches which GPUs: with both at hand, they must fit. */
-function checkTopology(rules: Rules, devices: readonly GpuClaims[]): void {
+function checkTopology(rules: Rules, devices: readonly GpuClaims[], profile: NvidiaProfile): void {
   const switches = devices.filter(({ kind }) => kind === "switch");
   const gpus = devices.filter(({ kind }) => kind === "gpu");
+  if (switches.length === 0) checkWithoutSwitches(rules, gpus, profile);
   if (switches.length === 0 || gpus.length === 0) return;
   const ofSwitches = new Set(switches.flatMap(({ switchPdis }) => switchPdis));
   const strange = gpus.filter(({ switchPdis }) => !switchPdis.every((pdi) => ofSwitches.has(pdi)));
@@ -103,6 +104,17 @@ function checkTopology(rules: Rules, devices: readonly GpuClaims[]): void {
     passed: "GPUs and switches name each other",
     failed: "a GPU is linked to a switch that is not here, or a switch does not know a GPU",
     have: `${strange.length} GPUs with other switches, ${unlinked.length} unknown to a switch`,
+  });
+}
+
+/** Under protected PCIe the links between GPUs are open to the switches, which so belong to what must be attested. */
+function checkWithoutSwitches(rules: Rules, gpus: readonly GpuClaims[], profile: NvidiaProfile): void {
+  const linked = gpus.filter(({ ccMode, switchPdis }) => ccMode === "PPCIE" && switchPdis.length > 0);
+  if (linked.length === 0) return;
+  rules.check("nvidia.devices.topology", profile.allow_absent_switches || profile.switch_count === 0, {
+    passed: "GPUs are linked to switches that are not here, which the profile accepts",
+    failed: "GPUs are linked to switches that are not here: collect their evidence too, or set allow_absent_switches",
+    have: `${linked.length} GPUs with switches`,
   });
 }
 

@@ -17,6 +17,10 @@ export const nvidiaProfile = z.strictObject({
   archs: list(nvidiaArch).default(["HOPPER", "BLACKWELL", "LS10"]).describe("Architectures that are accepted"),
   gpu_count: count.min(1).optional().describe("How many GPUs the evidence must have, exactly"),
   switch_count: count.optional().describe("How many NVSwitches the evidence must have, exactly"),
+  allow_absent_switches: z
+    .boolean()
+    .default(false)
+    .describe("Accept GPUs under protected PCIe without the evidence of the switches that they are linked to"),
   ueid_allow: list(ueid).optional().describe("Devices by ueid (decimal serial number of the leaf); absent: every one"),
   driver_min: version.optional().describe("Lowest driver version"),
   driver_allow: list(version)
