@@ -190,6 +190,7 @@ test("the profile: secure when empty, strict about every field", () => {
     require_rims: true,
     allow_expired_rim: false,
     allow_absent_fwid: false,
+    allow_absent_switches: false,
     require_ocsp: true,
     allow_certificate_hold: false,
     ocsp_max_age_hours: 168,
