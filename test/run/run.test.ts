@@ -233,6 +233,32 @@ test("run refuses before a key is asked for", LONG, async (t) => {
   assert.ok(!fs.existsSync(seen));
 });
 
+test(
+  "run under a signer policy: without --trust what it accepts starts, and nothing else asks for a key",
+  LONG,
+  async (t) => {
+    if (!usable) return t.skip(NEED);
+    const { fixture, command, seen } = await scene(t);
+    fs.writeFileSync(join(fixture.folder, "stranger.pub"), ecKey().publicPem);
+    const policy = (key: string, models: string) => {
+      const path = join(fixture.folder, "signers.yaml");
+      const rule = `{models: ["${models}"], signers: [x], require: [seal]}`;
+      fs.writeFileSync(path, `version: 1\nsigners: {x: {key: ${key}.pub}}\nrules: [${rule}]\n`);
+      return ["run", REF, "--signer-policy", path, "--tee", "insecure-dev", "--json", "--", ...command];
+    };
+    const { api, called } = serverFor(fixture, measurementOf(fixture, command));
+    for (const words of [policy("stranger", "*@*"), policy("signer", "other@*")]) {
+      const refused = await type(words, { connect: async () => api });
+      assert.deepEqual([JSON.parse(refused.stdout).code, refused.code], ["SIGNER_POLICY_REFUSED", 4]);
+    }
+    assert.ok(!called.includes("challengeRelease") && called.includes("reportLoad"));
+    assert.ok(!fs.existsSync(seen));
+    const started = await type(policy("signer", "tiny@*"), { connect: async () => api });
+    assert.equal(started.code, 3, started.stderr);
+    assert.ok(fs.existsSync(seen));
+  },
+);
+
 test("run: a start that policy does not name gets no key and never happens", LONG, async (t) => {
   const { fixture, command, seen, words } = await scene(t);
   const { api, events } = serverFor(fixture, measurementOf(fixture, [...command, "--other"]));
