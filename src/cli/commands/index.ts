@@ -9,6 +9,7 @@ import { bomCreate, bomMatch } from "./bom.ts";
 import { checkout } from "./checkout.ts";
 import { collateralExport, collateralFetch, collateralImport } from "./collateral.ts";
 import { completionCommand } from "./completion.ts";
+import { conformanceBenchmark, conformanceCapabilities, conformanceSign, conformanceVerify } from "./conformance.ts";
 import { doctor } from "./doctor.ts";
 import { leaseList, leaseRevoke } from "./lease.ts";
 import { login, logout, whoami } from "./login.ts";
@@ -80,5 +81,9 @@ export const commands: readonly Command[] = [
   auditExport,
   auditCheckpoint,
   configShow,
+  conformanceSign,
+  conformanceVerify,
+  conformanceCapabilities,
+  conformanceBenchmark,
   completionCommand(() => commands),
 ];
