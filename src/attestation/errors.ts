@@ -2,12 +2,17 @@
 import { defineErrors, EXIT, ModelkeepError } from "../base/index.ts";
 
 export const attestationError = defineErrors("attestation", {
-  EVIDENCE_REFUSED: { status: 403, exit: EXIT.verificationFailed, title: "The evidence was refused" },
+  EVIDENCE_REFUSED: {
+    status: 403,
+    exit: EXIT.verificationFailed,
+    title: "The evidence was refused",
+    hint: "modelkeep attest explain EVIDENCE --kind KIND",
+  },
   PROFILE_INVALID: {
     status: 400,
     exit: EXIT.failed,
     title: "The appraisal profile is not valid",
-    hint: "spec/appraisal-profile.md lists every field",
+    hint: "correct the line; spec/appraisal-profile.md lists every field",
   },
   COLLATERAL_UNREADABLE: {
     status: 400,
@@ -43,7 +48,7 @@ export const attestationError = defineErrors("attestation", {
     status: 500,
     exit: EXIT.failed,
     title: "This machine has no TEE that gives evidence",
-    hint: "modelkeep doctor tells which TEE is there",
+    hint: "modelkeep doctor",
   },
   COLLECT_FAILED: {
     status: 500,

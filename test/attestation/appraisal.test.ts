@@ -1,8 +1,12 @@
 /** Appraisal profiles and the verifiers that they make: what is not named is refused, and errors point at their line. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
+import { z } from "zod";
 import {
+  appraisalProfile,
   appraise,
   createVerifiers,
   parseAppraisalProfile,
@@ -34,6 +38,22 @@ test("an empty profile accepts no TEE, an empty section the strict defaults of i
   assert.equal(nvidia?.require_ocsp && nvidia?.require_rims, true);
   assert.equal(snp?.allow_any_tcb || azure?.allow_any_pcrs, false);
   assert.deepEqual(tdx?.accepted_tcb_statuses, ["UpToDate"]);
+});
+
+test("the specification lists every field of every section, and its example is a profile", () => {
+  const text = readFileSync(join(import.meta.dirname, "../../spec/appraisal-profile.md"), "utf8");
+  for (const [section, schema] of Object.entries(appraisalProfile.shape)) {
+    const inner = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
+    if (!(inner instanceof z.ZodObject)) continue;
+    const part = text.split(`\n## ${section}\n`)[1]?.split("\n## ")[0] ?? "";
+    const missing = Object.keys(inner.shape).filter((field) => field !== "tee" && !part.includes(`| \`${field}\` |`));
+    assert.deepEqual(missing, [], section);
+  }
+  const example = /```yaml\n([\s\S]*?)```/.exec(text)?.[1] ?? "";
+  const fill = (bytes: number) => "ab".repeat(bytes);
+  const { snp, nvidia } = profileOf(example.replace(/\[[0-9a-f]{4}\.\.\.\]/g, `[${fill(48)}]`));
+  assert.equal(snp?.minimum_tcb.Genoa?.snp, 23);
+  assert.equal(nvidia?.gpu_count, 8);
 });
 
 test("every problem names its line and its field", () => {
