@@ -71,7 +71,7 @@ export function checkStatements(statements: readonly NamedBytes[], expected: Att
   const absent = missing.map((type) => ({
     rule: "statement-missing" as const,
     path: `${type}.json`,
-    message: `a ${type} statement is required and none holds`,
+    message: "is required, and none holds",
   }));
   return { present: [...present], findings: [...findings, ...absent] };
 }
