@@ -149,7 +149,7 @@ function judgeNvidia(request: Judging, form: EvidenceForm): Verdict<unknown> {
   const { collateral, now, expectedReportData } = request;
   const profile = request.profile.nvidia;
   if (!profile) throw evidenceRefused("profile.tee");
-  if (form.form === "rim") return verifyRim(form.data, { profile, now });
+  if (form.form === "rim") return verifyRim(form.data, { profile, now, answers: collateral.ocsp });
   const given = expectedReportData?.subarray(0, NVIDIA_LIMITS.nonceBytes);
   if (form.form === "nras") {
     const expectedNonce = given ?? statedNonce(form.data);

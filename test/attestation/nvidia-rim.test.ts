@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { createNvidiaCache } from "../../src/attestation/nvidia/cache.ts";
+import { parseOcspAnswers } from "../../src/attestation/nvidia/revocation.ts";
 import { parseRim, type Rim, verifyRim } from "../../src/attestation/nvidia/rim.ts";
 import { fromUtf8, ModelkeepError, utf8 } from "../../src/base/index.ts";
+import { makeOcspResponse } from "../support/der-writer.ts";
 import {
   ABSENT,
   failedRules,
@@ -72,6 +74,27 @@ test("a manifest of the test authority reads as it was written", () => {
   assert.equal(verdict.claims?.product, "GH100");
   assert.deepEqual(verdict.claims?.measurements, [{ index: 0, active: true, values: [golden(0), golden(1)] }]);
   assert.deepEqual(failedRules(verifyRim(good, { profile, now: NOW })), ["nvidia.rim.chain"], "not NVIDIA's root");
+});
+
+test("a manifest alone: its signer must not be revoked either, and where nobody was asked nothing has passed", () => {
+  const { parties } = signer;
+  const times = { thisUpdate: NOW - 3_600_000, nextUpdate: NOW + 3_600_000 };
+  const answers = parseOcspAnswers(
+    parties.slice(0, -1).map((party, i) => {
+      const issuer = parties[i + 1] ?? party;
+      return makeOcspResponse({ serial: party.serial, issuer, responder: issuer, status: "good", ...times });
+    }),
+  );
+  const [leaf, issuer] = parties;
+  assert.ok(leaf && issuer);
+  const about = { serial: leaf.serial, issuer, responder: issuer, ...times };
+  const revoked = parseOcspAnswers([makeOcspResponse({ ...about, status: "revoked", reason: 1 })]);
+  const rule = "nvidia.rim.revocation";
+  assert.deepEqual(failedRules(judge(good, { answers })), []);
+  assert.deepEqual(failedRules(judge(good, { answers: [...revoked, ...answers] })), [rule]);
+  assert.deepEqual(failedRules(judge(good, { answers: [] })), [rule]);
+  assert.deepEqual(failedRules(judge(good, { answers: [], profile: profileOf({ require_ocsp: false }) })), []);
+  assert.equal(judge(good).rules.find(({ id }) => id === rule)?.result, "unchecked");
 });
 
 test("trap 20: DOCTYPE, entities, instructions, comments and wrapped signatures are refused", () => {

@@ -16,6 +16,7 @@ import { NVIDIA_RIM_ANCHORS } from "./anchors.ts";
 import { findPath, type NvidiaCache } from "./cache.ts";
 import { NVIDIA_LIMITS } from "./limits.ts";
 import type { NvidiaProfile } from "./profile.ts";
+import { checkRevocation, type OcspAnswers } from "./revocation.ts";
 import { MEASUREMENT_BYTES } from "./spdm.ts";
 
 const SWID = "http://standards.iso.org/iso/19770/-2/2015/schema.xsd";
@@ -74,15 +75,24 @@ export interface RimNeeds {
   readonly cache?: NvidiaCache;
 }
 
+export interface RimRequest extends RimNeeds {
+  /** Of which those about the signer's chain count; absent: the rule stays unchecked, whatever the profile says. */
+  readonly answers?: OcspAnswers;
+}
+
 /** Pure but for the cache. A verdict on one manifest alone. */
-export function verifyRim(xml: Uint8Array, needs: RimNeeds): Verdict<Rim> {
+export function verifyRim(xml: Uint8Array, needs: RimRequest): Verdict<Rim> {
   const rules = new Rules();
   const rim = tryReadRim(xml, needs.cache);
   rules.check("nvidia.rim.signature", rim !== undefined, {
     passed: "the manifest is signed",
     failed: "the manifest is damaged, or its signature is not right",
   });
-  if (rim) checkRimChain(rules, rim, needs);
+  const path = rim && checkRimChain(rules, rim, needs);
+  const { answers, profile, now } = needs;
+  const rule = "nvidia.rim.revocation";
+  if (answers && rim) checkRevocation(rules, { rule, path, firstRequired: 0, answers, profile, now });
+  else rules.skip(rule, "nobody was asked whether a certificate is revoked");
   return { verdict: rules.verdict, rules: rules.list, advisories: [], ...(rim ? { claims: rim } : {}) };
 }
 
