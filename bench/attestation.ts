@@ -1,7 +1,7 @@
 /** Judging evidence on one core beside @phala/dcap-qvl in the same run: recorded evidence, everything checked every time. */
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
+import { verify } from "@phala/dcap-qvl";
 import { DcapCache } from "../src/attestation/dcap/cache.ts";
 import { parseCollateral } from "../src/attestation/dcap/collateral.ts";
 import { verifyQuote } from "../src/attestation/dcap/verify.ts";
@@ -71,13 +71,8 @@ function dcap(cache?: DcapCache): Work {
   };
 }
 
-interface Qvl {
-  verify(quote: Uint8Array, collateral: unknown, seconds: number): { readonly status: string };
-}
-
 /** The same quote and collateral from text, as ours. */
 function qvl(): Work {
-  const { verify } = createRequire(import.meta.url)("@phala/dcap-qvl") as Qvl;
   const quote = Buffer.from(bytesOf(QUOTE));
   const text = textOf(COLLATERAL);
   return () => {

@@ -39,7 +39,8 @@ test("rules are explained by what they are about", () => {
     assert.match(about(id), /not current/, id);
   for (const id of ["snp.report.signature", "dcap.quote.signature", "nvidia.report.signature"])
     assert.match(about(id), /not those that the key signed/, id);
-  for (const id of ["snp.chain.expired", "nvidia.device.chain", "dcap.pck.chain"]) assert.match(about(id), /root/, id);
+  for (const id of ["snp.chain.expired", "nvidia.device.chain", "dcap.pck.chain"])
+    assert.match(about(id), /pinned root/, id);
   for (const id of ["snp.crl.present", "snp.crl.revoked", "nvidia.device.revocation", "dcap.root-crl"])
     assert.match(about(id), /revo/, id);
   for (const id of ["snp.measurement", "tdx.mr-td", "tdx.rtmr2", "sgx.identity", "azure.pcr.4"])
