@@ -1,4 +1,5 @@
 /** An OCI image manifest in the place of a model: its layers are the files, under their titles, with the digests it names. */
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import { baseError, parseJson } from "../base/index.ts";
 import { type DigestOptions, type FileParts, type ModelContent, type PartDigests, tellProgress } from "./content.ts";
@@ -7,6 +8,8 @@ import { ARTIFACT_LIMITS } from "./limits.ts";
 import { checkModelPath, compareCodePoints, DEFAULT_IGNORE, type ModelFile, type WalkOptions } from "./walk.ts";
 
 const TITLE = "org.opencontainers.image.title";
+
+const EMPTY = createHash("sha256").digest("hex");
 
 const manifest = z.object({
   schemaVersion: z.literal(2),
@@ -38,6 +41,9 @@ export class OciContent implements ModelContent {
       const path = checkModelPath(annotations[TITLE]);
       if (this.#digests.has(path)) throw artifactError("OCI_MANIFEST_INVALID", { detail: `two layers are ${path}` });
       this.#digests.set(path, digest.slice("sha256:".length));
+      // A list of shards passes over empty files: a file may not become one by the manifest's word alone.
+      if (size === 0 && this.#digests.get(path) !== EMPTY)
+        throw artifactError("OCI_MANIFEST_INVALID", { detail: `${path} has no bytes and the digest of some` });
       return { path, bytes: size };
     });
   }

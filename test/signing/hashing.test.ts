@@ -338,6 +338,15 @@ test("an OCI manifest is signed by its layers, and the signature is that of the 
   assert.equal(await codeOf(() => new OciContent(Buffer.from("{"), "x")), "INVALID_JSON");
 });
 
+test("a layer that calls itself empty and is not cannot pass among files that a list of shards does not name", async () => {
+  const { bundle } = await sign(writeModel({ "w.bin": "weights" }), { shardBytes: 1_000 });
+  const weights = layer("w.bin", "weights");
+  assert.deepEqual(await findings(oci(weights, layer("nothing", "")), bundle), []);
+  assert.deepEqual(await findings(oci(weights, layer("more", "evil")), bundle), ["unsigned more"]);
+  const hidden = { ...layer("more", "evil"), size: 0 };
+  assert.equal(await codeOf(() => findings(oci(weights, hidden), bundle)), "OCI_MANIFEST_INVALID");
+});
+
 test("shards that no verifier would read are not signed, nor a model of which they would list nothing", async () => {
   const root = writeModel({ a: "", large: "" });
   assert.equal(await codeOf(() => sign(root, { shardBytes: 10 })), "MODEL_EMPTY");
