@@ -532,6 +532,20 @@ test("modes that the device signs: unknown ones, ones that are not accepted, pro
   assert.deepEqual(mode(0, 0x55, { cc_modes: ["PPCIE"] }), ["nvidia.cc-mode"]);
 });
 
+test("protected PCIe is a mode also where an older driver states no mode", () => {
+  const older = (pcie: number, cc_modes: NvidiaProfile["cc_modes"]) => {
+    const fields = new Map([
+      [36, undefined],
+      [21, Uint8Array.of(pcie)],
+    ]);
+    return failedRules(judge({ profile: { cc_modes }, report: { fields } }));
+  };
+  assert.deepEqual(older(0xaa, ["PPCIE"]), []);
+  assert.deepEqual(older(0xaa, ["SPT", "MPT"]), ["nvidia.cc-mode"]);
+  assert.deepEqual(older(0x55, ["SPT"]), []);
+  assert.deepEqual(older(0x77, ["SPT", "MPT", "PPCIE"]), ["nvidia.cc-mode"]);
+});
+
 test("devices and versions that the profile names", () => {
   const needs: [Partial<NvidiaProfile>, string[]][] = [
     [{ ueid_allow: [String(leaf.serial)] }, []],

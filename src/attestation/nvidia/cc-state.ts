@@ -28,10 +28,11 @@ export function checkCcState(rules: Rules, state: GuestCcState | undefined, prof
 /** What newer drivers sign into the report. Where they do not, the guest's word is all there is. */
 export function checkCcMode(
   rules: Rules,
-  mode: CcMode | "unknown" | undefined,
+  stated: CcMode | "unknown" | undefined,
   protectedPcie: "on" | "off" | "unknown" | undefined,
   profile: NvidiaProfile,
 ): void {
+  const mode = stated ?? impliedMode(protectedPcie);
   if (mode === undefined) {
     rules.skip("nvidia.cc-mode", "this driver does not state the mode of the device");
     return;
@@ -43,4 +44,10 @@ export function checkCcMode(
     have: mode,
     need: profile.cc_modes.join(" or "),
   });
+}
+
+/** Drivers before the one that states the mode state protected PCIe, which is one of the modes. */
+function impliedMode(protectedPcie: "on" | "off" | "unknown" | undefined): "PPCIE" | "unknown" | undefined {
+  if (protectedPcie === "on") return "PPCIE";
+  return protectedPcie === "unknown" ? "unknown" : undefined;
 }

@@ -109,7 +109,8 @@ function checkTopology(rules: Rules, devices: readonly GpuClaims[], profile: Nvi
 
 /** Under protected PCIe the links between GPUs are open to the switches, which so belong to what must be attested. */
 function checkWithoutSwitches(rules: Rules, gpus: readonly GpuClaims[], profile: NvidiaProfile): void {
-  const linked = gpus.filter(({ ccMode, switchPdis }) => ccMode === "PPCIE" && switchPdis.length > 0);
+  const isOpen = ({ ccMode, protectedPcie }: GpuClaims) => ccMode === "PPCIE" || protectedPcie === "on";
+  const linked = gpus.filter((gpu) => isOpen(gpu) && gpu.switchPdis.length > 0);
   if (linked.length === 0) return;
   rules.check("nvidia.devices.topology", profile.allow_absent_switches || profile.switch_count === 0, {
     passed: "GPUs are linked to switches that are not here, which the profile accepts",
