@@ -38,6 +38,12 @@ export const attestationError = defineErrors("attestation", {
     title: "The bundle is older than the one that was imported before",
     hint: "export a new one: modelkeep collateral export",
   },
+  REFERENCE_INVALID: {
+    status: 400,
+    exit: EXIT.verificationFailed,
+    title: "The reference values are not what a trusted key signed",
+    hint: "get them again from who builds the image, and name that key with --reference-key",
+  },
   EAR_INVALID: {
     status: 400,
     exit: EXIT.verificationFailed,

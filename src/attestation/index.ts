@@ -10,6 +10,12 @@ export {
   TEE_KINDS,
   type TeeKind,
 } from "./appraisal-profile.ts";
+export {
+  openReferenceValues,
+  type ReferenceValues,
+  signReferenceValues,
+  withReferenceValues,
+} from "./appraisal-reference.ts";
 export type { AttestedClaims, Evidence, EvidenceCollector, EvidenceVerifier } from "./attestation.ts";
 export { type AzureEvidence, parseAzureEvidence } from "./azure/evidence.ts";
 export { type HclReport, parseHclReport } from "./azure/hcl.ts";

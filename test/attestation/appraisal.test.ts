@@ -1,5 +1,6 @@
 /** Appraisal profiles and the verifiers that they make: what is not named is refused, and errors point at their line. */
 import assert from "node:assert/strict";
+import { generateKeyPairSync, sign, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -9,12 +10,16 @@ import {
   appraisalProfile,
   appraise,
   createVerifiers,
+  openReferenceValues,
   parseAppraisalProfile,
   profileForInspection,
   readCollateralSet,
+  signReferenceValues,
   verdictToJson,
+  withReferenceValues,
 } from "../../src/attestation/index.ts";
 import { ModelkeepError, utf8 } from "../../src/base/index.ts";
+import { dssePae, dsseToJson } from "../../src/codec/index.ts";
 import { bytesOf, hasVectors, ABSENT as NO_VECTORS, quote } from "./support/dcap-vectors.ts";
 
 const profileOf = (text: string) => parseAppraisalProfile(utf8(text));
@@ -46,7 +51,9 @@ test("the specification lists every field of every section, and its example is a
     const inner = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
     if (!(inner instanceof z.ZodObject)) continue;
     const part = text.split(`\n## ${section}\n`)[1]?.split("\n## ")[0] ?? "";
-    const missing = Object.keys(inner.shape).filter((field) => field !== "tee" && !part.includes(`| \`${field}\` |`));
+    const missing = Object.keys(inner.shape).filter(
+      (field) => field !== "tee" && !new RegExp(`^\\| \`${field}\` +\\|`, "m").test(part),
+    );
     assert.deepEqual(missing, [], section);
   }
   const example = /```yaml\n([\s\S]*?)```/.exec(text)?.[1] ?? "";
@@ -172,4 +179,41 @@ test("a server's verifier: status, product and advisories are claims; other byte
   assert.equal(guest.product, "Genoa");
   const hex = utf8(Buffer.from(quote.automata()).toString("hex"));
   await assert.rejects(verifiers.verify({ kind: "tdx", data: hex }, bound, now), "a server takes one form alone");
+});
+
+test("signed reference values add to lists and loosen nothing", async (t) => {
+  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const signer = { keyId: "k", sign: async (bytes: Uint8Array) => new Uint8Array(sign("sha256", bytes, privateKey)) };
+  const key = { verifies: (bytes: Uint8Array, mark: Uint8Array) => verify("sha256", bytes, publicKey, mark) };
+  const other = generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey;
+  const stranger = { verifies: (bytes: Uint8Array, mark: Uint8Array) => verify("sha256", bytes, other, mark) };
+  const [one, two] = ["aa".repeat(48), "bb".repeat(48)];
+  const text = utf8(
+    await signReferenceValues({ version: 1, tdx: { mr_td: [two] }, snp: { measurements: [two] } }, signer),
+  );
+  const values = openReferenceValues(text, [stranger, key]);
+  const profile = withReferenceValues(profileOf(`tdx:\n  mr_td: [${one}]\n`), values);
+  assert.deepEqual(profile.tdx?.mr_td, [one, two]);
+  assert.equal(profile.snp, undefined, "a section that is not there stays away");
+  assert.equal(profile.tdx?.rtmr0, undefined);
+  const refused = (error: unknown) => error instanceof ModelkeepError && error.code === "REFERENCE_INVALID";
+  assert.throws(() => openReferenceValues(text, [stranger]), refused);
+  assert.throws(() => openReferenceValues(text, []), refused);
+  assert.throws(() => openReferenceValues(utf8("{}"), [key]), refused);
+  const loose = { version: 1, tdx: { allow_debug: true } } as unknown as Parameters<typeof signReferenceValues>[0];
+  await assert.rejects(signReferenceValues(loose, signer));
+  const payload = utf8(JSON.stringify(loose));
+  const payloadType = "application/vnd.modelkeep.reference-values+json";
+  const signature = await signer.sign(dssePae(payloadType, payload));
+  const forged = JSON.stringify(dsseToJson({ payloadType, payload, signatures: [{ keyId: "k", signature }] }));
+  assert.throws(() => openReferenceValues(utf8(forged), [key]), refused);
+  if (!hasVectors) return t.skip(NO_VECTORS);
+  const collateral = readCollateralSet([{ name: "c", bytes: bytesOf("tdx/phala-v4-b0c06f/collateral.json") }]);
+  const evidence = bytesOf("tdx/phala-v4-b0c06f/quote.bin");
+  const judge = (tried: typeof profile) =>
+    appraise({ kind: "tdx", evidence, collateral, profile: tried, now: Date.parse("2025-06-25T00:00:00Z") });
+  assert.deepEqual((await judge(profile)).rules.find(({ result }) => result === "failed")?.id, "tdx.mr-td");
+  const { claims } = (await judge(profileOf("tdx: {}"))) as { readonly claims?: { readonly mrTd: string } };
+  const good = withReferenceValues(profile, { version: 1, tdx: { mr_td: [claims?.mrTd ?? ""] } });
+  assert.equal((await judge(good)).verdict, "accepted");
 });

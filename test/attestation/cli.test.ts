@@ -218,7 +218,7 @@ const cases: readonly Case[] = [
     failed: ["dcap.tcb.status", "tdx.mr-service-td"],
   },
   {
-    name: "tdx/alibaba-v5-90c06f-rollback, evaluation 17 replayed where 18 is the least",
+    name: "trap 15: tdx/alibaba-v5-90c06f-rollback, evaluation 17 replayed where 18 is the least",
     line: `tdx/alibaba-v5-90c06f-rollback/quote.bin --kind tdx ${eval17}`,
     profile: "tdx:\n  minimum_tcb_evaluation_data_number: 18\n  require_revocation_lists: false\n",
     failed: ["dcap.tcb-info.evaluation", "dcap.qe-identity.evaluation", "tdx.mr-service-td"],

@@ -196,7 +196,7 @@ test("a bundle comes back as it was; any changed byte, another key, another name
   );
 });
 
-test("export here, import there; an older bundle is refused until it is asked for", async (t) => {
+test("trap 15: export here, import there; an older bundle is refused until it is asked for", async (t) => {
   const cwd = home(t);
   const { privateKey, publicKey } = makeKey();
   writeFileSync(join(cwd, "key.pem"), privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });

@@ -3,6 +3,7 @@ import { createPublicKey } from "node:crypto";
 import { resolve } from "node:path";
 import {
   APPRAISAL_LIMITS,
+  type AppraisalProfile,
   type AppraisalRequest,
   appraise,
   EAR_PROFILES,
@@ -11,16 +12,18 @@ import {
   explanationLines,
   loadCollateral,
   makeEar,
+  openReferenceValues,
   parseAppraisalProfile,
   type Rule,
   TEE_KINDS,
   type TeeKind,
   type Verdict,
   verdictToJson,
+  withReferenceValues,
 } from "../../attestation/index.ts";
 import { EXIT, fromHex, utf8 } from "../../base/index.ts";
 import { readFileBounded, writeFileAtomic } from "../../host/index.ts";
-import { openSigner } from "../../signing/index.ts";
+import { loadTrustedKey, openSigner } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput, CommandOption } from "../command.ts";
 import { cliError } from "../errors.ts";
 import { KEY_ABOUT, readPublicKey } from "./signing.ts";
@@ -55,6 +58,13 @@ const OPTIONS: readonly CommandOption[] = [
     repeatable: true,
   },
   { flag: "--profile", value: "FILE", about: "what is accepted, YAML; without it nothing but the evidence is judged" },
+  {
+    flag: "--reference",
+    value: "FILE",
+    about: "with --profile: signed reference values, added to its lists",
+    repeatable: true,
+  },
+  { flag: "--reference-key", value: "PEM", about: "who may sign reference values", repeatable: true },
   { flag: "--at", value: "TIME", about: "judge as of this time, for example 2026-01-31T12:00:00Z; now when absent" },
   {
     flag: "--report-data",
@@ -162,18 +172,30 @@ async function readRequest(context: CommandContext, input: CommandInput): Promis
   const kind = TEE_KINDS.find((word): word is TeeKind => word === input.need("--kind"));
   if (!kind) throw cliError("USAGE", { detail: `--kind ${input.need("--kind")}` });
   const path = (name: string) => resolve(context.cwd, name);
-  const profile = input.text("--profile");
+  const profile = await readProfile(context, input);
   const bound = reportData(input.text("--report-data"), kind);
   return {
     kind,
     evidence: await readEvidence(context, input),
     collateral: await loadCollateral([...input.all("--chain"), ...input.all("--collateral")].map(path)),
     now: timeOf(input.text("--at")) ?? context.clock.now(),
-    ...(profile === undefined
-      ? {}
-      : { profile: parseAppraisalProfile(await readFileBounded(path(profile), APPRAISAL_LIMITS.profileBytes)) }),
+    ...(profile ? { profile } : {}),
     ...(bound ? { expectedReportData: bound } : {}),
   };
+}
+
+async function readProfile(context: CommandContext, input: CommandInput): Promise<AppraisalProfile | undefined> {
+  const read = (name: string) => readFileBounded(resolve(context.cwd, name), APPRAISAL_LIMITS.profileBytes);
+  const [file, references] = [input.text("--profile"), input.all("--reference")];
+  if (file === undefined) {
+    if (references.length > 0) throw cliError("USAGE", { detail: "--reference belongs to --profile" });
+    return undefined;
+  }
+  const pems = await Promise.all(input.all("--reference-key").map((name) => readPublicKey(context, name)));
+  const keys = pems.map((pem) => loadTrustedKey(pem));
+  let profile = parseAppraisalProfile(await read(file));
+  for (const name of references) profile = withReferenceValues(profile, openReferenceValues(await read(name), keys));
+  return profile;
 }
 
 function readEvidence(context: CommandContext, input: CommandInput): Promise<Uint8Array> {
