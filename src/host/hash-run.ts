@@ -1,6 +1,6 @@
-/** The digests of adjoining parts of a file, in one pass: the next chunk is read while the last one is hashed. */
+/** The digests of adjoining parts of a file, in one pass. */
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
+import { closeSync, constants, openSync, readSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { loadBlake3, type StreamHash } from "./blake3.ts";
 
@@ -67,7 +67,10 @@ export class PartHasher {
   }
 }
 
-/** Holds two buffers for as many runs as it is given, one after the other. Throws system errors as they are. */
+/**
+ * Holds two buffers for as many runs as it is given, one after the other. Throws system errors as they are. `told` gets
+ * the bytes since it was last told.
+ */
 export class RunHasher {
   readonly #make: () => StreamHash;
   #buffers: readonly [Buffer, Buffer] | undefined;
@@ -76,20 +79,18 @@ export class RunHasher {
     this.#make = make;
   }
 
-  /** `told` gets the bytes since it was last told. */
-  async hash(run: FileRun, told: (bytes: number) => void): Promise<RunDigests> {
+  /** Reads on another thread while this one hashes: for a run that would keep the other cores waiting. */
+  async hashAhead(run: FileRun, told: (bytes: number) => void): Promise<RunDigests> {
     const handle = await open(run.path, FLAGS);
     try {
-      return await this.#hash(handle, run, told);
+      return await this.#hashAhead(handle, run, told);
     } finally {
       await handle.close();
     }
   }
 
-  /** One byte more than the last part is asked for: a file that has it is longer than the run says. */
-  async #hash(handle: FileHandle, run: FileRun, told: (bytes: number) => void): Promise<RunDigests> {
-    const end = run.ends.at(-1) ?? run.start;
-    const limit = run.isLast ? end + 1 : end;
+  async #hashAhead(handle: FileHandle, run: FileRun, told: (bytes: number) => void): Promise<RunDigests> {
+    const { end, limit } = boundsOf(run);
     const parts = new PartHasher(this.#make, run.start, run.ends);
     const [first, second] = this.#room(limit - run.start);
     let position = run.start;
@@ -97,9 +98,9 @@ export class RunHasher {
     for (;;) {
       const length = await filling;
       position += length;
-      const isShort = length < filled.length || position >= limit;
+      const isLast = length < filled.length || position >= limit;
       const chunk = filled.subarray(0, length);
-      if (!isShort) filling = fill(handle, spare, position, limit);
+      if (!isLast) filling = fill(handle, spare, position, limit);
       [filled, spare] = [spare, filled];
       try {
         parts.update(chunk);
@@ -108,7 +109,28 @@ export class RunHasher {
         await filling.catch(() => undefined);
         throw error;
       }
-      if (isShort) return position === end ? parts.digests : undefined;
+      if (isLast) return position === end ? parts.digests : undefined;
+    }
+  }
+
+  /** Reads and hashes in turn, with the least work of all; yields the bytes of every chunk. */
+  *hashInTurn(run: FileRun): Generator<number, RunDigests> {
+    const file = openSync(run.path, FLAGS);
+    try {
+      const { end, limit } = boundsOf(run);
+      const parts = new PartHasher(this.#make, run.start, run.ends);
+      const [buffer] = this.#room(limit - run.start);
+      let position = run.start;
+      while (position < limit) {
+        const length = readSync(file, buffer, 0, Math.min(buffer.length, limit - position), position);
+        if (length === 0) break;
+        position += length;
+        parts.update(buffer.subarray(0, length));
+        yield length;
+      }
+      return position === end ? parts.digests : undefined;
+    } finally {
+      closeSync(file);
     }
   }
 
@@ -119,6 +141,12 @@ export class RunHasher {
     if (wanted === CHUNK_BYTES) this.#buffers = room;
     return room;
   }
+}
+
+/** One byte more than the last part is asked for: a file that has it is longer than the run says. */
+function boundsOf({ start, ends, isLast }: FileRun): { end: number; limit: number } {
+  const end = ends.at(-1) ?? start;
+  return { end, limit: isLast ? end + 1 : end };
 }
 
 /** As much of the buffer as there is up to the limit. */

@@ -1,10 +1,11 @@
 /** Hashes many runs of many files: over threads where that is worth their start, else on this one. */
 import { availableParallelism } from "node:os";
+import { setImmediate } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { StreamHash } from "./blake3.ts";
 import { hostError } from "./errors.ts";
 import { type FileRun, findHash, type HashName, type RunDigests, RunHasher } from "./hash-run.ts";
-import type { FromWorker } from "./hash-worker.ts";
+import type { FromWorker, ToWorker } from "./hash-worker.ts";
 
 export const HASH_LIMITS = {
   threads: 8,
@@ -13,6 +14,8 @@ export const HASH_LIMITS = {
   batchBytes: 32 * 1024 * 1024,
   /** Below this threads would take longer to start than they save. */
   threadedBytes: 64 * 1024 * 1024,
+  /** A file below this is read before another thread would have begun to. */
+  inTurnBytes: 1024 * 1024,
   threadHeapMib: 64,
   threadYoungHeapMib: 8,
 } as const;
@@ -42,6 +45,8 @@ interface Batch {
   readonly indexes: readonly number[];
   readonly runs: readonly FileRun[];
   readonly bytes: number;
+  /** So large a part of the whole that the other threads will wait for it. */
+  readonly isAhead: boolean;
 }
 
 /** BLAKE2b has 64 bytes and no key (RFC 7693). Throws BLAKE3_MISSING. */
@@ -58,19 +63,23 @@ export function openHash(name: HashName): () => StreamHash {
 export async function hashRuns(runs: readonly FileRun[], options: HashRunsOptions): Promise<RunDigests[]> {
   options.signal?.throwIfAborted();
   const make = openHash(options.hash);
-  const batches = batchesOf(runs);
-  const total = batches.reduce((sum, { bytes }) => sum + bytes, 0);
+  const total = runs.reduce((sum, run) => sum + bytesOf(run), 0);
   const wanted = options.threads ?? (total < HASH_LIMITS.threadedBytes ? 1 : availableParallelism());
-  const threads = Math.min(wanted, HASH_LIMITS.threads, batches.length);
+  const cut = batchesOf(runs);
+  const threads = Math.min(wanted, HASH_LIMITS.threads, cut.length);
+  const batches = cut.map((batch) => {
+    const isLarge = batch.bytes > batch.runs.length * HASH_LIMITS.inTurnBytes;
+    return { ...batch, isAhead: isLarge && (threads === 1 || batch.bytes * threads > total) };
+  });
   return new HashThreads(batches, options).run(new RunHasher(make), threads, new Array<RunDigests>(runs.length));
 }
 
 /** Large ones first, so that the threads end together. */
-function batchesOf(runs: readonly FileRun[]): Batch[] {
+function batchesOf(runs: readonly FileRun[]): Omit<Batch, "isAhead">[] {
   const batches: { indexes: number[]; runs: FileRun[]; bytes: number }[] = [];
   let open: (typeof batches)[number] | undefined;
   for (const [index, run] of runs.entries()) {
-    const bytes = (run.ends.at(-1) ?? run.start) - run.start;
+    const bytes = bytesOf(run);
     const isFull = open && (open.runs.length >= HASH_LIMITS.batchRuns || open.bytes + bytes > HASH_LIMITS.batchBytes);
     if (!open || isFull) {
       open = { indexes: [], runs: [], bytes: 0 };
@@ -82,6 +91,8 @@ function batchesOf(runs: readonly FileRun[]): Batch[] {
   }
   return batches.sort((a, b) => b.bytes - a.bytes);
 }
+
+const bytesOf = ({ start, ends }: FileRun): number => (ends.at(-1) ?? start) - start;
 
 class HashThreads {
   readonly #queue: Batch[];
@@ -118,18 +129,20 @@ class HashThreads {
   async #drain(hasher: RunHasher): Promise<void> {
     for (;;) {
       const batch = this.#queue.pop();
-      if (batch) for (const [at, run] of batch.runs.entries()) this.#put(batch, at, await this.#hash(hasher, run));
+      if (batch)
+        for (const [at, run] of batch.runs.entries()) this.#put(batch, at, await this.#hash(hasher, batch, run));
       else if (this.#workers.size === 0) return;
       else await this.#left.promise;
     }
   }
 
-  async #hash(hasher: RunHasher, run: FileRun): Promise<RunDigests> {
+  async #hash(hasher: RunHasher, { isAhead }: Batch, run: FileRun): Promise<RunDigests> {
+    const told = (bytes: number) => {
+      this.#options.signal?.throwIfAborted();
+      this.#options.told?.(bytes);
+    };
     try {
-      return await hasher.hash(run, (bytes) => {
-        this.#options.signal?.throwIfAborted();
-        this.#options.told?.(bytes);
-      });
+      return await (isAhead ? hasher.hashAhead(run, told) : hashInTurn(hasher, run, told));
     } catch (error) {
       const isSystem = error instanceof Error && "syscall" in error && "code" in error;
       throw isSystem ? new UnreadableFile(run.path, String(error.code)) : error;
@@ -143,7 +156,7 @@ class HashThreads {
     let current: Batch | undefined;
     const next = () => {
       current = this.#queue.pop();
-      if (current) worker.postMessage(current.runs);
+      if (current) worker.postMessage({ runs: current.runs, isAhead: current.isAhead } satisfies ToWorker);
       else this.#leave(worker);
     };
     worker.on("message", (message: FromWorker) => {
@@ -180,6 +193,21 @@ class HashThreads {
     void worker.terminate();
     this.#left.resolve();
     this.#left = Promise.withResolvers();
+  }
+}
+
+/** Between two chunks the other threads get their next batch, and whoever else waits for this one his turn. */
+async function hashInTurn(hasher: RunHasher, run: FileRun, told: (bytes: number) => void): Promise<RunDigests> {
+  const steps = hasher.hashInTurn(run);
+  try {
+    for (;;) {
+      const step = steps.next();
+      if (step.done) return step.value;
+      told(step.value);
+      await setImmediate();
+    }
+  } finally {
+    steps.return(undefined);
   }
 }
 

@@ -2,7 +2,12 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type FileRun, findHash, type HashName, type RunDigests, RunHasher } from "./hash-run.ts";
 
-export type ToWorker = readonly FileRun[];
+export interface ToWorker {
+  readonly runs: readonly FileRun[];
+  /** Reads on yet another thread meanwhile. */
+  readonly isAhead: boolean;
+}
+
 export type FromWorker =
   | { readonly told: number }
   | { readonly done: readonly RunDigests[] }
@@ -15,7 +20,7 @@ const make = findHash(workerData as HashName);
 if (!make) throw new Error("this thread cannot hash");
 const hasher = new RunHasher(make);
 
-async function hashBatch(batch: ToWorker): Promise<void> {
+async function hashBatch({ runs, isAhead }: ToWorker): Promise<void> {
   let since = 0;
   const told = (bytes: number) => {
     since += bytes;
@@ -26,15 +31,24 @@ async function hashBatch(batch: ToWorker): Promise<void> {
   let path = "";
   try {
     const done: RunDigests[] = [];
-    for (const run of batch) {
+    for (const run of runs) {
       path = run.path;
-      done.push(await hasher.hash(run, told));
+      done.push(isAhead ? await hasher.hashAhead(run, told) : hashInTurn(run, told));
     }
     if (since > 0) say({ told: since });
     say({ done });
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
     say({ failed: { path, code } });
+  }
+}
+
+function hashInTurn(run: FileRun, told: (bytes: number) => void): RunDigests {
+  const steps = hasher.hashInTurn(run);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    told(step.value);
   }
 }
 
