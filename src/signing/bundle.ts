@@ -44,7 +44,8 @@ export async function makeBundle(payload: Uint8Array, signer: ModelSigner): Prom
  * or SIGNATURE_INVALID when it was and failed.
  */
 export function openBundle(bundle: Uint8Array | string, trust: Trust): SignedPayload {
-  const parts = readBundleParts(parseJson(bundle, { maxBytes: SIGNING_LIMITS.bundleBytes, what: "signature file" }));
+  const limits = { maxBytes: SIGNING_LIMITS.bundleBytes, maxValues: SIGNING_LIMITS.bundleValues };
+  const parts = readBundleParts(parseJson(bundle, { ...limits, what: "signature file" }));
   const envelope = parseDsse(parts.envelope);
   const { material } = parts;
   if (material.method === "key") return verifyWithKey(envelope, material, trust);

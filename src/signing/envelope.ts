@@ -1,9 +1,7 @@
 /** The DSSE envelope of a statement: signed by a signer, its one signature checked with a key. */
-import { parseJson } from "../base/index.ts";
 import { type DsseEnvelope, dssePae } from "../codec/index.ts";
 import { signingError } from "./errors.ts";
 import type { ModelSigner, TrustedKey } from "./keys.ts";
-import { SIGNING_LIMITS } from "./limits.ts";
 import { STATEMENT_PAYLOAD_TYPE } from "./manifest.ts";
 import type { Trust } from "./trust.ts";
 
@@ -37,13 +35,12 @@ export function verifyEnvelope(
   return { key, payload: envelope.payload };
 }
 
-/** 0.2.0 signed other bytes than DSSE says, so that none of its signatures verifies; who has one is to be told. */
+const FIRST_FORMAT = "https://model_signing/Digests/v0.1";
+
+/**
+ * 0.2.0 signed other bytes than DSSE says, so that none of its signatures verifies; who has one is to be told. Nobody
+ * vouches for these bytes: they are searched and not parsed.
+ */
 function isOfFirstFormat(payload: Uint8Array): boolean {
-  try {
-    const statement = parseJson(payload, { maxBytes: SIGNING_LIMITS.bundleBytes });
-    const type = typeof statement === "object" && statement !== null && "predicateType" in statement;
-    return type && statement.predicateType === "https://model_signing/Digests/v0.1";
-  } catch {
-    return false;
-  }
+  return Buffer.from(payload.buffer, payload.byteOffset, payload.length).includes(`"${FIRST_FORMAT}"`);
 }

@@ -1,6 +1,8 @@
 /** Limits of signatures. */
 export const SIGNING_LIMITS = {
   bundleBytes: 64 * 1024 * 1024,
+  /** Values in a bundle's arrays and objects; the statement in it is text and counts as one. */
+  bundleValues: 10_000,
   resources: 1_000_000,
   keyFileBytes: 64 * 1024,
   trustedKeys: 100,

@@ -351,6 +351,15 @@ test("bundles that are not a bundle of one key are not judged by one", async () 
   assert.equal(await codeOf(() => verifyBundle(Buffer.alloc(SIGNING_LIMITS.bundleBytes + 1), trust)), "LIMIT_EXCEEDED");
 });
 
+test("a bundle of a great many values is over a limit before it is read", async () => {
+  const root = writeModel(CONTENT);
+  const { bundle } = await signModel({ root, signer: pair.signer });
+  const json = JSON.parse(Buffer.from(bundle).toString());
+  const many = Array.from({ length: SIGNING_LIMITS.bundleValues }, () => []);
+  json.verificationMaterial.tlogEntries = many;
+  assert.equal(await codeOf(() => verifyBundle(JSON.stringify(json), trust)), "LIMIT_EXCEEDED");
+});
+
 test("a signature by a key of another curve does not verify with the same hint", async () => {
   const other = makePair("P-384");
   const forged = { ...other.signer, keyId: pair.signer.keyId };
