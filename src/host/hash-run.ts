@@ -135,11 +135,11 @@ export class RunHasher {
   }
 
   #room(bytes: number): readonly [Buffer, Buffer] {
-    if (this.#buffers) return this.#buffers;
     const wanted = Math.min(bytes, CHUNK_BYTES);
-    const room = [Buffer.allocUnsafeSlow(wanted), Buffer.allocUnsafeSlow(wanted)] as const;
-    if (wanted === CHUNK_BYTES) this.#buffers = room;
-    return room;
+    const [there] = this.#buffers ?? [];
+    if (this.#buffers && there && there.length >= wanted) return this.#buffers;
+    this.#buffers = [Buffer.allocUnsafeSlow(wanted), Buffer.allocUnsafeSlow(wanted)];
+    return this.#buffers;
   }
 }
 

@@ -347,6 +347,46 @@ test("a layer that calls itself empty and is not cannot pass among files that a 
   assert.equal(await codeOf(() => findings(oci(weights, hidden), bundle)), "OCI_MANIFEST_INVALID");
 });
 
+test("whatever stands in the place of an OCI manifest, the answer is a code", async () => {
+  const title = fc.oneof(fc.string(), fc.constantFrom("a", "a/b", "..", "/a", "a//b", "a\\b", "\0", "."));
+  const digest = fc.oneof(fc.string(), fc.constant(`sha256:${sha256("x")}`));
+  const size = fc.oneof(fc.integer(), fc.double(), fc.constant(5));
+  const annotations = fc.dictionary(fc.constantFrom("org.opencontainers.image.title", "other"), title);
+  const layers = fc.array(fc.record({ digest, size, annotations }, { requiredKeys: [] }), { maxLength: 4 });
+  const manifest = fc.record({ schemaVersion: fc.constantFrom(2, 1, "2"), layers }, { requiredKeys: [] });
+  const names = new Set<string | undefined>();
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(manifest, fc.jsonValue()), async (value) => {
+      const read = () => new OciContent(Buffer.from(JSON.stringify(value)), "manifest.json");
+      const code = await codeOf(read);
+      names.add(code);
+      if (code !== undefined) return;
+      for (const { path } of await read().walk({ allowEmpty: true }))
+        assert.ok(
+          path.split("/").every((part) => !["", ".", ".."].includes(part)),
+          JSON.stringify(path),
+        );
+    }),
+    { numRuns: 2_000 },
+  );
+  assert.ok(names.has(undefined) && names.has("OCI_MANIFEST_INVALID") && names.has("MODEL_PATH_INVALID"));
+});
+
+test("names that look like shards, and shards of any size, sign and verify", async () => {
+  const part = fc.constantFrom("a", "0", "1:2", "a:0:1", ":", "a:", " ", "é", ".b", "9".repeat(20));
+  const names = fc.uniqueArray(part, { minLength: 1, maxLength: 6 });
+  await fc.assert(
+    fc.asyncProperty(names, fc.integer({ min: 1, max: 12 }), fc.string(), async (list, shardBytes, text) => {
+      const root = writeModel(Object.fromEntries(list.map((name) => [name, `x${text}`])));
+      const { bundle } = await sign(root, { shardBytes });
+      assert.deepEqual(await findings(root, bundle), []);
+      writeFileSync(join(root, list[0] ?? ""), `y${text}`);
+      assert.deepEqual(await findings(root, bundle), [`mismatch ${list[0]}`]);
+    }),
+    { numRuns: 60 },
+  );
+});
+
 test("shards that no verifier would read are not signed, nor a model of which they would list nothing", async () => {
   const root = writeModel({ a: "", large: "" });
   assert.equal(await codeOf(() => sign(root, { shardBytes: 10 })), "MODEL_EMPTY");
