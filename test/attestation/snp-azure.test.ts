@@ -277,6 +277,15 @@ test("no bit of quote, signature or signed runtime data can be flipped (property
   );
 });
 
+test("no bit of the header, which nothing signs, can be flipped", () => {
+  const hcl = hclOf({});
+  for (let bit = 0; bit < 32 * 8; bit++) {
+    const flipped = hcl.slice();
+    flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+    assert.throws(() => parseHclReport(flipped), { code: "EVIDENCE_REFUSED" }, `bit ${bit}`);
+  }
+});
+
 test("trap 30: PEM with NULs behind it; other forms of the evidence", () => {
   const [quote, hcl] = [makeQuote({ extraData: tpmQualifyingData(bound) }), hclOf({})];
   const azure = azureProfile.parse(named);

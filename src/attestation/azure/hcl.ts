@@ -56,11 +56,12 @@ export function parseHclReport(bytes: Uint8Array): HclReport {
   };
 }
 
-/** "HCLA", version 1 or 2, length, request 2, status 0. */
+/** "HCLA", version 1 or 2, length, request 2, status 0, and zeros: nothing signs the header. */
 function checkHeader(view: DataView, end: number): void {
   const word = (place: number) => view.getUint32(place, true);
   const known = view.getUint32(0) === 0x48434c41 && (word(4) === 1 || word(4) === 2);
-  if (!known || word(8) !== end || word(12) !== 2 || word(16) !== 0) throw malformed();
+  const rest = [16, 20, 24, 28].some((place) => word(place) !== 0);
+  if (!known || word(8) !== end || word(12) !== 2 || rest) throw malformed();
 }
 
 function padded(digest: Uint8Array): Uint8Array {
