@@ -8,7 +8,7 @@ export const artifactError = defineErrors("artifact", {
     status: 400,
     exit: EXIT.failed,
     title: "The model holds something that is not a regular file",
-    hint: "replace links by the files they point to, or follow those inside the model: --allow-symlinks",
+    hint: "replace links by the files they point to; sign and verify follow those inside the model with --allow-symlinks",
   },
   MODEL_PATH_INVALID: { status: 400, exit: EXIT.failed, title: "A file name of the model is not portable" },
   MODEL_CHANGED: { status: 409, exit: EXIT.verificationFailed, title: "A file changed while it was read" },

@@ -13,7 +13,7 @@ export const HASH_LIMITS = {
   batchRuns: 64,
   batchBytes: 32 * 1024 * 1024,
   /** Below this threads would take longer to start than they save. */
-  threadedBytes: 64 * 1024 * 1024,
+  threadedBytes: 256 * 1024 * 1024,
   /** A file below this is read before another thread would have begun to. */
   inTurnBytes: 1024 * 1024,
   threadHeapMib: 64,
