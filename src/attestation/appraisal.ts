@@ -173,7 +173,7 @@ function statedNonce(answer: Uint8Array): Uint8Array {
   return (typeof nonce === "string" ? fromHex(nonce) : undefined) ?? new Uint8Array(NVIDIA_LIMITS.nonceBytes);
 }
 
-const NONCE_RULES = ["nvidia.report.nonce", "nvidia.nras.nonce"];
+const NONCE_RULES = ["nvidia.report.nonce", "nvidia.nras.nonce", "nvidia.devices.nonce", "nvidia.nras.device.token"];
 
 /** Compared with itself, which tells nothing. */
 function withoutNonce(rule: Verdict<unknown>["rules"][number]): Verdict<unknown>["rules"][number] {

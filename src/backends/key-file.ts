@@ -1,5 +1,5 @@
 /** A key-encryption key in a file of mode 0600: for one machine, and to try things; a KMS keeps it better. */
-import { createCipheriv, createDecipheriv } from "node:crypto";
+import { createCipheriv, createDecipheriv, type DecipherGCM } from "node:crypto";
 import { dirname } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { concatBytes, type Random, toHex, wipe } from "../base/index.ts";
@@ -149,14 +149,14 @@ class KeyFile implements KeyWrapper {
       const decipher = createDecipheriv("aes-256-gcm", kek, nonce, { authTagLength: TAG_BYTES });
       decipher.setAAD(this.#aad(keyVersion, context));
       decipher.setAuthTag(ciphertext.subarray(ciphertext.length - TAG_BYTES));
-      const plain = decipher.update(ciphertext.subarray(NONCE_BYTES, ciphertext.length - TAG_BYTES));
+      const plain = openBytewise(decipher, ciphertext.subarray(NONCE_BYTES, ciphertext.length - TAG_BYTES));
       try {
         decipher.final();
       } catch {
         plain.fill(0);
         throw backendError("UNWRAP_FAILED");
       }
-      return new Uint8Array(plain.buffer, plain.byteOffset, plain.length);
+      return plain;
     });
   }
 
@@ -169,4 +169,18 @@ class KeyFile implements KeyWrapper {
   #aad(version: string, context: WrapContext): Uint8Array {
     return jcs({ format: KEY_FILE_FORMAT, key_id: this.#content.keyId, key_version: version, context });
   }
+}
+
+/**
+ * node:crypto gives its output from a buffer that is larger by a block and is then freed as it is: a piece of the key
+ * would stay in the heap. Byte by byte no piece is longer than one.
+ */
+function openBytewise(decipher: DecipherGCM, ciphertext: Uint8Array): Uint8Array {
+  const plain = new Uint8Array(new ArrayBuffer(ciphertext.length));
+  for (const [at, byte] of ciphertext.entries()) {
+    const one = decipher.update(Uint8Array.of(byte));
+    plain.set(one, at);
+    one.fill(0);
+  }
+  return plain;
 }

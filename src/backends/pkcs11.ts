@@ -1,7 +1,7 @@
 /** Keys in a PKCS#11 token: AES-GCM wraps, EC signs; neither key comes out. */
 import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { concatBytes, toHex, utf8, wipe } from "../base/index.ts";
+import { concatBytes, copySecret, toHex, utf8, wipe } from "../base/index.ts";
 import { jcs } from "../codec/index.ts";
 import { GuardedBytes } from "../host/index.ts";
 import { ecdsaDer, ecSpki } from "./ec-encoding.ts";
@@ -95,7 +95,7 @@ class Pkcs11Wrapper implements KeyWrapper {
         await session.call("C_Decrypt", [input, input.length, output, length], wrongTag);
       });
       if (Number(length[0]) !== bytes) throw backendError("UNWRAP_FAILED");
-      return Uint8Array.from(output.subarray(0, bytes));
+      return copySecret(output.subarray(0, bytes));
     } finally {
       wipe(output);
     }

@@ -1,5 +1,5 @@
 /** A credential in a file: refused when another user may read it. */
-import { wipe } from "../base/index.ts";
+import { copySecret, wipe } from "../base/index.ts";
 import { files, fsSync, GuardedBytes, systemErrorCode } from "../host/index.ts";
 import { backendError } from "./errors.ts";
 import { BACKEND_LIMITS } from "./limits.ts";
@@ -39,7 +39,7 @@ export function guardSecret(text: Uint8Array, where: string): GuardedBytes {
   while (end > 0 && [0x0a, 0x0d, 0x20].includes(text[end - 1] ?? 0)) end--;
   const plain = text.subarray(0, end).every((byte) => byte > 0x20 && byte < 0x7f);
   if (end === 0 || !plain) throw backendError("KMS_CREDENTIALS_MISSING", { detail: `${where} holds no credential` });
-  return GuardedBytes.take(Uint8Array.from(text.subarray(0, end)));
+  return GuardedBytes.take(copySecret(text.subarray(0, end)));
 }
 
 /** A header's value: a string for the time of one request, since that is what HTTP clients take. */

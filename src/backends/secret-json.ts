@@ -1,5 +1,5 @@
 /** JSON that carries one secret in base64: written and read so that the secret is never a string, which nobody could wipe. */
-import { concatBytes, fromUtf8, parseJson, utf8 } from "../base/index.ts";
+import { concatBytes, copySecret, fromUtf8, parseJson, utf8 } from "../base/index.ts";
 import { backendError } from "./errors.ts";
 import { BACKEND_LIMITS } from "./limits.ts";
 
@@ -51,7 +51,7 @@ export function takeText(text: Uint8Array, name: string): TakenSecret {
   const buffer = Buffer.from(text.buffer, text.byteOffset, text.length);
   const start = startOfValue(buffer, name);
   const end = start === -1 ? -1 : buffer.indexOf(QUOTE, start);
-  const secret = Uint8Array.from(buffer.subarray(Math.max(start, 0), Math.max(end, 0)));
+  const secret = copySecret(buffer.subarray(Math.max(start, 0), Math.max(end, 0)));
   try {
     if (end === -1 || !secret.every(isPlain))
       throw backendError("KMS_ANSWER_INVALID", { detail: `${name} is not there, once and as plain text` });

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { concatBytes, equalBytes, fromBase64, toBase64, utf8, wipe } from "../base/index.ts";
+import { concatBytes, copySecret, equalBytes, fromBase64, toBase64, utf8, wipe } from "../base/index.ts";
 import { jcs } from "../codec/index.ts";
 import { backendError } from "./errors.ts";
 import { type HttpAnswer, HttpService, readAuthorities } from "./http-service.ts";
@@ -96,7 +96,7 @@ class TransitWrapper implements KeyWrapper {
       backendError("UNWRAP_FAILED", detail.includes("too old") ? { detail: "its key version is archived" } : {}),
     );
     const { secret } = takeBase64(answer.body, "plaintext");
-    const key = Uint8Array.from(secret.subarray(BINDING_BYTES));
+    const key = copySecret(secret.subarray(BINDING_BYTES));
     const fits = key.length > 0 && equalBytes(secret.subarray(0, BINDING_BYTES), bindingOf(context));
     wipe(secret);
     if (fits) return key;

@@ -70,6 +70,16 @@ export function uint64be(value: number | bigint): Uint8Array {
   return out;
 }
 
+/**
+ * A copy outside of JavaScript's heap. Arrays of up to 64 bytes lie inside it otherwise, where the garbage collector
+ * moves them and leaves what was there before: for keys.
+ */
+export function copySecret(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const copy = new Uint8Array(new ArrayBuffer(bytes.length));
+  copy.set(bytes);
+  return copy;
+}
+
 /** Overwrites the bytes with zeros. Node may have copied them before; only guarded memory promises more. */
 export function wipe(bytes: Uint8Array): void {
   bytes.fill(0);

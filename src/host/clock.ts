@@ -1,5 +1,5 @@
 /** The machine's clock and randomness, as the ports of the base floor. */
-import { randomBytes } from "node:crypto";
+import { randomFillSync } from "node:crypto";
 import type { Clock, Fetch, Random } from "../base/index.ts";
 
 export const systemClock: Clock = {
@@ -8,7 +8,7 @@ export const systemClock: Clock = {
 };
 
 export const systemRandom: Random = {
-  bytes: (length) => new Uint8Array(randomBytes(length)),
+  bytes: (length) => randomFillSync(new Uint8Array(new ArrayBuffer(length))),
 };
 
 export const systemFetch: Fetch = (input, init) => globalThis.fetch(input, init);

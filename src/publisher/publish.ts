@@ -92,12 +92,12 @@ async function signAndSeal(options: PublishOptions): Promise<Sealed> {
   const signed = await signModel({ root, signer, ignore: options.ignore ?? [], ...watched });
   options.onStep?.("sign", `root ${signed.rootDigest}, key ${signer.keyId.slice(0, 16)}`);
   askPolicy(options, signed);
-  const there = await findSealed(options, prefix, signed.rootDigest);
+  const manifest = verifyBundle(signed.bundle, trustKeys([signer.publicKeyPem]));
+  const there = await findSealed(options, prefix, manifest);
   if (there) {
     options.onStep?.("seal", `was sealed before: ${store.uri} ${prefix}`);
     return there;
   }
-  const manifest = verifyBundle(signed.bundle, trustKeys([signer.publicKeyPem]));
   const { bundle } = signed;
   const sealed = await sealModel({ root, manifest, bundle, signer, wrappers, store, prefix, random, ...watched });
   const resumed = sealed.resumedFiles > 0 ? `, ${sealed.resumedFiles} of an earlier run` : "";
@@ -139,13 +139,20 @@ function isOver(bundle: Uint8Array | string, rootDigest: string): boolean {
 }
 
 /** The same model, sealed by the same signer in an earlier run that did not come to its end. */
-async function findSealed(options: PublishOptions, prefix: string, rootDigest: string): Promise<Sealed | undefined> {
+async function findSealed(
+  options: PublishOptions,
+  prefix: string,
+  wanted: VerifiedManifest,
+): Promise<Sealed | undefined> {
   const { store, signer } = options;
   const read = (name: string) => store.readAll(`${prefix}/${name}`, SEALING_LIMITS.bundleBytes);
   if (!(await store.stat(`${prefix}/${SEALED_NAMES.seal}`))) return undefined;
   const trust = trustKeys([signer.publicKeyPem]);
   const { manifest } = await verifySealed({ store, prefix, trust });
-  if (manifest.rootDigest !== rootDigest) return undefined;
+  // The root digest binds contents and their order, not the names.
+  const names = ({ resources }: VerifiedManifest) =>
+    JSON.stringify(resources.map(({ name, digest }) => [name, digest]));
+  if (manifest.rootDigest !== wanted.rootDigest || names(manifest) !== names(wanted)) return undefined;
   return { manifest, bundle: await read(SEALED_NAMES.bundle), seal: await read(SEALED_NAMES.seal), prefix };
 }
 

@@ -2,7 +2,7 @@
 import { createHmac, hkdfSync } from "node:crypto";
 import { z } from "zod";
 import type { KeyWrapper, WrapContext, WrappedKey } from "../backends/index.ts";
-import { equalBytes, fromBase64, ModelkeepError, parseJson, toBase64, utf8 } from "../base/index.ts";
+import { copySecret, equalBytes, fromBase64, ModelkeepError, parseJson, toBase64, utf8 } from "../base/index.ts";
 import { jcs } from "../codec/index.ts";
 import { GuardedBytes } from "../host/index.ts";
 import { sealingError } from "./errors.ts";
@@ -45,7 +45,7 @@ export async function makeEnvelope(
   rootDigest: string,
   wrappers: readonly KeyWrapper[],
 ): Promise<KeyEnvelope> {
-  const copy = packageKey.use((bytes) => Uint8Array.from(bytes));
+  const copy = packageKey.use(copySecret);
   try {
     const wrapped = await Promise.all(wrappers.map((wrapper) => wrapper.wrap(copy, contextOf(packageId, rootDigest))));
     const body = {

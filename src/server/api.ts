@@ -2,7 +2,7 @@
 import type { createVerifiers } from "../attestation/index.ts";
 import type { AuditLog } from "../audit/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
-import type { Authorizer, Clock, Log, Random, Recorder } from "../base/index.ts";
+import { type Authorizer, type Clock, copySecret, type Log, type Random, type Recorder } from "../base/index.ts";
 import type { ProviderService } from "../gateway/index.ts";
 import { createReleaseService } from "../release/index.ts";
 import { type KeyEnvelope, unwrapPackageKey } from "../sealing/index.ts";
@@ -73,7 +73,7 @@ function releaseService(ports: ApiPorts, models: ModelRegistry, verifiers: Retur
       const envelope = await models.envelope(ref);
       if (!envelope) throw serverError("MODEL_NOT_FOUND", { detail: ref });
       using key = await unwrapPackageKey(envelope, ports.wrappers);
-      return key.use((bytes) => Uint8Array.from(bytes));
+      return key.use(copySecret);
     },
   });
 }

@@ -58,7 +58,11 @@ export interface ReadStatement {
 
 /** Throws BUNDLE_INVALID, SIGNER_NOT_TRUSTED or SIGNATURE_INVALID. */
 export function readStatement(envelope: Uint8Array | string, trust: Pick<Trust, "publicKeys">): ReadStatement {
-  const text = parseJson(envelope, { maxBytes: SIGNING_LIMITS.bundleBytes, what: "statement" });
+  const text = parseJson(envelope, {
+    maxBytes: SIGNING_LIMITS.bundleBytes,
+    maxValues: SIGNING_LIMITS.bundleValues,
+    what: "statement",
+  });
   const { key, payload } = verifyEnvelope(parseDsse(text as object), trust);
   const parsed = schema.safeParse(parseJson(payload, { maxBytes: SIGNING_LIMITS.bundleBytes, what: "statement" }));
   if (!parsed.success)

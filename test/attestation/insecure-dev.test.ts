@@ -35,7 +35,12 @@ async function evidence() {
 function changed(data: Uint8Array, change: (value: Record<string, unknown>) => void): Uint8Array {
   const value = parseJson(data) as Record<string, unknown>;
   change(value);
-  return utf8(JSON.stringify(value));
+  return isWellFormed(value) ? jcs(value) : utf8(JSON.stringify(value));
+}
+
+/** Evidence has one spelling; what cannot be spelled so is sent as JSON has it. */
+function isWellFormed(value: unknown): boolean {
+  return !JSON.stringify(value).includes("\\ud800");
 }
 
 test("without the permission there is no verifier, and the evidence is refused", async () => {
@@ -135,6 +140,7 @@ test("any bytes as evidence end in a refusal, never in another error (property)"
   );
   await fc.assert(
     fc.asyncProperty(inputs, async (bytes) => {
+      fc.pre(!Buffer.from(bytes).equals(data));
       await assert.rejects(
         verifiers.verify({ kind: INSECURE_DEV_KIND, data: bytes }, reportData, now),
         (error) => error instanceof ModelkeepError && error.code === "EVIDENCE_REFUSED",

@@ -24,7 +24,7 @@ test("the policies that the pages show pass the check", () => {
 });
 
 test("the policy cases that the pages show hold for the default policy", () => {
-  const files = pages.flatMap(({ text }) => blocks(text, "yaml"));
+  const files = pages.flatMap(({ text }) => blocks(text, "yaml")).filter((text) => text.startsWith("- name:"));
   assert.ok(files.length > 0);
   for (const file of files) assert.deepEqual(testPolicy(DEFAULT_POLICY, parseCases(file)).ok, true);
 });

@@ -1,6 +1,7 @@
 /** Judges development evidence as strictly as real evidence; only the claim itself is worth nothing. */
 import { createPublicKey, type KeyObject, verify } from "node:crypto";
 import { equalBytes, fromBase64, fromHex, parseJson } from "../../base/index.ts";
+import { jcs } from "../../codec/index.ts";
 import type { EvidenceVerifier } from "../attestation.ts";
 import { brandClaims } from "../claims.ts";
 import { attestationError, evidenceRefused } from "../errors.ts";
@@ -38,7 +39,17 @@ function readEvidence(data: Uint8Array): InsecureEvidence {
   }
   const parsed = insecureEvidence.safeParse(value);
   if (!parsed.success) throw evidenceRefused("evidence.format", parsed.error);
+  if (!isCanonical(parsed.data, data)) throw evidenceRefused("evidence.format");
   return parsed.data;
+}
+
+/** One spelling only: what was signed is what is there. */
+function isCanonical(evidence: InsecureEvidence, data: Uint8Array): boolean {
+  try {
+    return equalBytes(jcs(evidence), data);
+  } catch {
+    return false;
+  }
 }
 
 function checkSignature(evidence: InsecureEvidence): void {

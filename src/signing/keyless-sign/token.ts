@@ -1,6 +1,6 @@
 /** The identity token: from a file, the environment or the CI platform; in guarded memory, and in no error. */
 import { z } from "zod";
-import { parseJson, wipe } from "../../base/index.ts";
+import { copySecret, parseJson, wipe } from "../../base/index.ts";
 import { GuardedBytes, readFileBounded } from "../../host/index.ts";
 import { parseAnswer } from "./answer.ts";
 import { isGuarded } from "./endpoints.ts";
@@ -41,7 +41,7 @@ export function tokenSource({ file, env, audience = AUDIENCE }: TokenOptions): T
     try {
       const text = trimmed(bytes);
       const claims = claimsOf(text, audience, ports);
-      return { secret: GuardedBytes.take(Uint8Array.from(text)), claims };
+      return { secret: GuardedBytes.take(copySecret(text)), claims };
     } finally {
       wipe(bytes);
     }
