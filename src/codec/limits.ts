@@ -10,6 +10,8 @@ export const CODEC_LIMITS = {
   oidArcOctets: 19,
   /** A serial number, in octets; 20 of a positive number and the zero before them (RFC 5280, section 4.1.2.2). */
   serialOctets: 21,
+  /** Parsed certificates that are kept for the next time. */
+  keptCertificates: 256,
   /** Extensions of one certificate, list or response. */
   extensions: 64,
   /** Attributes of one name. */

@@ -44,9 +44,26 @@ export interface CertificateOptions {
 
 const refuse = (why: string) => codecError("X509_INVALID", { detail: why });
 
+/**
+ * Issuers come again with every chain, and a platform's own certificate with every piece of its evidence: what was
+ * parsed is kept by the digest of its bytes, the most recent ones only. Nothing is remembered of who trusts them.
+ */
+const parsed = new Map<string, Certificate>();
+
 /** Throws DER_INVALID or X509_INVALID. Copies the bytes, so that later changes to them change nothing. */
 export function parseCertificate(der: Uint8Array, options: CertificateOptions = {}): Certificate {
   const raw = Uint8Array.from(der);
+  const sha256 = createHash("sha256").update(raw).digest("hex");
+  const key = options.allowNegativeSerial ? `${sha256} negative` : sha256;
+  const certificate = parsed.get(key) ?? Object.freeze(readCertificate(raw, sha256, options));
+  parsed.delete(key);
+  parsed.set(key, certificate);
+  const [oldest] = parsed.size > CODEC_LIMITS.keptCertificates ? parsed.keys() : [];
+  if (oldest !== undefined) parsed.delete(oldest);
+  return certificate;
+}
+
+function readCertificate(raw: Uint8Array, sha256: string, options: CertificateOptions): Certificate {
   const { tbs, ...signed } = readSigned(parseDer(raw));
   const fields = new DerFields(tbs);
   const version = readVersion(fields);
@@ -60,7 +77,7 @@ export function parseCertificate(der: Uint8Array, options: CertificateOptions = 
   if (issuer.attributes.length === 0) throw refuse("an issuer without a name");
   return {
     raw,
-    sha256: createHash("sha256").update(raw).digest("hex"),
+    sha256,
     tbs: tbs.raw,
     signatureAlgorithm: readSignatureAlgorithm(signed.algorithmNode),
     signature: signed.signature,

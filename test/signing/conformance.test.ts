@@ -203,7 +203,7 @@ test("paths to ignore outside the model say nothing, and those inside are relati
 });
 
 test("the adapter is one program, as the suite starts it", () => {
-  const program = join(import.meta.dirname, "../../tools/conformance.mjs");
+  const program = join(import.meta.dirname, "../../bin/modelkeep-conformance.mjs");
   const out = execFileSync(process.execPath, [program, "capabilities"]).toString();
   assert.equal(JSON.parse(out).benchmark_model, true);
 });

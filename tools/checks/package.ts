@@ -5,8 +5,15 @@ import { type Checker, type Finding, root } from "./source.ts";
 
 const MAX_FILES = 1_500;
 const ALLOWED =
-  /^(bin\/modelkeep\.mjs|dist\/.+\.(js|d\.ts)|spec\/[a-z-]+\.md|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md|package\.json)$/;
-const REQUIRED = ["bin/modelkeep.mjs", "dist/cli/main.js", "README.md", "LICENSE", "package.json"];
+  /^(bin\/modelkeep(-conformance)?\.mjs|dist\/.+\.(js|d\.ts)|spec\/[a-z-]+\.md|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md|package\.json)$/;
+const REQUIRED = [
+  "bin/modelkeep.mjs",
+  "bin/modelkeep-conformance.mjs",
+  "dist/cli/main.js",
+  "README.md",
+  "LICENSE",
+  "package.json",
+];
 
 export const packageContents: Checker = {
   name: "package contents",
