@@ -25,5 +25,4 @@ export const cliError = defineErrors("cli", {
     title: "Interrupted",
     hint: "type the command again: what can go on does, what cannot was removed",
   },
-  DOCTOR_FOUND_PROBLEMS: { status: 500, exit: EXIT.failed, title: "Some checks failed" },
 });

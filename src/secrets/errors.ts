@@ -27,7 +27,6 @@ export const secretError = defineErrors("secrets", {
     title: "There is no such open lease",
     hint: "modelkeep lease list",
   },
-  LEASE_NOT_GRANTED: { status: 403, exit: EXIT.notGranted, title: "The lease was not granted" },
   LEASE_TTL_INVALID: { status: 400, exit: EXIT.usage, title: "The lease's time is out of its bounds" },
   LEASE_LIMIT: { status: 429, exit: EXIT.failed, title: "Too many leases are open" },
   TRANSPORT_KEY_UNKNOWN: {

@@ -8,7 +8,6 @@ export const serverError = defineErrors("server", {
     title: "The configuration is not valid",
     hint: "modelkeep config show --origin",
   },
-  NOT_AUTHENTICATED: { status: 401, exit: EXIT.denied, title: "Authentication failed", hint: "modelkeep login" },
   FORBIDDEN: {
     status: 403,
     exit: EXIT.denied,

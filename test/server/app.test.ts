@@ -7,9 +7,9 @@ import { type Caller, silentLog } from "../../src/base/index.ts";
 import { defineRoute } from "../../src/contract/index.ts";
 import { systemClock } from "../../src/host/index.ts";
 import { createApp } from "../../src/server/app.ts";
-import { serverError } from "../../src/server/errors.ts";
 import { authenticated, open } from "../../src/server/handler.ts";
 import { Metrics } from "../../src/server/metrics.ts";
+import { tokenError } from "../../src/tokens/errors.ts";
 
 const echo = defineRoute({
   id: "echo",
@@ -58,7 +58,7 @@ const app = createApp({
   oauth: new Hono(),
   async authenticate({ authorization, url }) {
     seen.push(url);
-    if (authorization !== "DPoP good") throw serverError("NOT_AUTHENTICATED");
+    if (authorization !== "DPoP good") throw tokenError("TOKEN_REFUSED");
     return caller;
   },
   async ready() {},
@@ -112,7 +112,7 @@ test("an unknown exception says INTERNAL and nothing else", async () => {
 
 test("no token, no answer; the proof's URL is the one the client used", async () => {
   const refused = await ask("/api/v1/secret?q=1");
-  assert.deepEqual([refused.status, await code(refused)], [401, "NOT_AUTHENTICATED"]);
+  assert.deepEqual([refused.status, await code(refused)], [401, "TOKEN_REFUSED"]);
   assert.match(refused.headers.get("www-authenticate") ?? "", /^DPoP/);
   const allowed = await ask("/api/v1/secret?q=1", { headers: { authorization: "DPoP good" } });
   assert.deepEqual(await allowed.json(), { who: "w" });
