@@ -1,5 +1,5 @@
 /** Floor 3: clients of key services: the key file, PKCS#11 tokens, Vault and OpenBao, AWS KMS. */
-export { createKeyFile } from "./key-file.ts";
+export { createKeyFile } from "./key-file/key-file.ts";
 export * from "./key-wrapper.ts";
 export { BACKEND_LIMITS } from "./limits.ts";
 export { openKeyWrapper, openSigningKey } from "./open.ts";

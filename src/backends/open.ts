@@ -1,12 +1,12 @@
 /** Opens the key that a URI names. */
-import { openAwsSigner, openAwsWrapper } from "./aws-kms.ts";
+import { openAwsSigner, openAwsWrapper } from "./aws/kms.ts";
 import { backendError } from "./errors.ts";
-import { openKeyFile } from "./key-file.ts";
+import { openKeyFile } from "./key-file/key-file.ts";
 import type { KeyWrapper } from "./key-wrapper.ts";
-import { openPkcs11Signer, openPkcs11Wrapper } from "./pkcs11.ts";
+import { openPkcs11Signer, openPkcs11Wrapper } from "./pkcs11/pkcs11.ts";
 import type { BackendPorts } from "./ports.ts";
 import type { SigningBackend } from "./signing-backend.ts";
-import { openVaultSigner, openVaultWrapper } from "./vault-transit.ts";
+import { openVaultSigner, openVaultWrapper } from "./vault/transit.ts";
 
 /**
  * `file:///PATH`, `pkcs11:…`, `vault://HOST/MOUNT/KEY` or `awskms://REGION/KEY`; other kinds throw KMS_URI_UNKNOWN. A

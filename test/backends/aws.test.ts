@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { signRequest } from "../../src/backends/aws-sigv4.ts";
+import { signRequest } from "../../src/backends/aws/sigv4.ts";
 import { openKeyWrapper, openSigningKey } from "../../src/backends/index.ts";
 import { utf8 } from "../../src/base/index.ts";
 import { GuardedBytes } from "../../src/host/index.ts";

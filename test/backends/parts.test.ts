@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { jsonWithBase64, jsonWithText, takeBase64, takeText } from "../../src/backends/secret-json.ts";
-import { parseVaultUri } from "../../src/backends/vault-uri.ts";
+import { parseVaultUri } from "../../src/backends/vault/uri.ts";
 import { ModelkeepError, utf8 } from "../../src/base/index.ts";
 import { codeOf } from "../sealing/support.ts";
 

@@ -2,17 +2,17 @@
 
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { concatBytes, copySecret, equalBytes, fromBase64, toBase64, utf8, wipe } from "../base/index.ts";
-import { jcs } from "../codec/index.ts";
-import { backendError } from "./errors.ts";
-import { type HttpAnswer, HttpService, readAuthorities } from "./http-service.ts";
-import type { KeyWrapper, WrapContext, WrappedKey } from "./key-wrapper.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
-import { type BackendPorts, fullPorts } from "./ports.ts";
-import { jsonWithBase64, parseAnswer, takeBase64 } from "./secret-json.ts";
-import { ecPublicPem, type SigningBackend, type SigningHash } from "./signing-backend.ts";
-import { VaultToken } from "./vault-token.ts";
-import { parseVaultUri, type VaultKey } from "./vault-uri.ts";
+import { concatBytes, copySecret, equalBytes, fromBase64, toBase64, utf8, wipe } from "../../base/index.ts";
+import { jcs } from "../../codec/index.ts";
+import { backendError } from "../errors.ts";
+import { type HttpAnswer, HttpService, readAuthorities } from "../http-service.ts";
+import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
+import { type BackendPorts, fullPorts } from "../ports.ts";
+import { jsonWithBase64, parseAnswer, takeBase64 } from "../secret-json.ts";
+import { ecPublicPem, type SigningBackend, type SigningHash } from "../signing-backend.ts";
+import { VaultToken } from "./token.ts";
+import { parseVaultUri, type VaultKey } from "./uri.ts";
 
 const WRAPPED = /^vault:v([1-9]\d{0,8}):([A-Za-z0-9+/]+={0,2})$/;
 const TRANSIT_HASH: Readonly<Record<SigningHash, string>> = {

@@ -1,6 +1,6 @@
 /** PKCS#11 URIs (RFC 7512), as far as they name a key in a token; a PIN in the text itself is refused. */
-import { backendError } from "./errors.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
+import { backendError } from "../errors.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
 
 export interface Pkcs11Uri {
   /** The path alone: where the module lies and where its PIN is from is of this machine. */

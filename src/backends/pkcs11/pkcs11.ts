@@ -1,18 +1,18 @@
 /** Keys in a PKCS#11 token: AES-GCM wraps, EC signs; neither key comes out. */
 import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { concatBytes, copySecret, toHex, utf8, wipe } from "../base/index.ts";
-import { jcs } from "../codec/index.ts";
-import { GuardedBytes } from "../host/index.ts";
-import { ecdsaDer, ecSpki } from "./ec-encoding.ts";
-import { backendError } from "./errors.ts";
-import type { KeyWrapper, WrapContext, WrappedKey } from "./key-wrapper.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
-import { type Attribute, Pkcs11Token, type Session } from "./pkcs11-token.ts";
-import { type Pkcs11Uri, parsePkcs11Uri } from "./pkcs11-uri.ts";
-import { type BackendPorts, type FullPorts, fullPorts } from "./ports.ts";
-import { readCredentialFile } from "./private-file.ts";
-import { ecPublicPem, type SigningBackend } from "./signing-backend.ts";
+import { concatBytes, copySecret, toHex, utf8, wipe } from "../../base/index.ts";
+import { jcs } from "../../codec/index.ts";
+import { GuardedBytes } from "../../host/index.ts";
+import { ecdsaDer, ecSpki } from "../ec-encoding.ts";
+import { backendError } from "../errors.ts";
+import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
+import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
+import { readCredentialFile } from "../private-file.ts";
+import { ecPublicPem, type SigningBackend } from "../signing-backend.ts";
+import { type Attribute, Pkcs11Token, type Session } from "./token.ts";
+import { type Pkcs11Uri, parsePkcs11Uri } from "./uri.ts";
 
 const CKA = { class: 0x0, label: 0x3, keyType: 0x100, id: 0x102, checkValue: 0x90, ecParams: 0x180, ecPoint: 0x181 };
 const CKO = { publicKey: 2, privateKey: 3, secretKey: 4 };

@@ -1,11 +1,11 @@
 /** One token of a PKCS#11 module: found by what the URI says, logged in to once, used over a few sessions. */
-import { fromUtf8, wipe } from "../base/index.ts";
-import type { GuardedBytes } from "../host/index.ts";
-import { backendError } from "./errors.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
-import { CKR_OK, LOST_SESSION, pkcs11Error } from "./pkcs11-errors.ts";
-import { type Pkcs11FunctionName, Pkcs11Module } from "./pkcs11-module.ts";
-import type { Pkcs11Uri } from "./pkcs11-uri.ts";
+import { fromUtf8, wipe } from "../../base/index.ts";
+import type { GuardedBytes } from "../../host/index.ts";
+import { backendError } from "../errors.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
+import { CKR_OK, LOST_SESSION, pkcs11Error } from "./errors.ts";
+import { type Pkcs11FunctionName, Pkcs11Module } from "./module.ts";
+import type { Pkcs11Uri } from "./uri.ts";
 
 const CKF_RW_AND_SERIAL_SESSION = 6;
 const CKU_USER = 1;

@@ -1,7 +1,7 @@
 /** AWS Signature Version 4 for requests whose body is at hand, with the secret key in guarded memory. */
 import { createHash, createHmac } from "node:crypto";
-import { concatBytes, toHex, utf8, wipe } from "../base/index.ts";
-import type { GuardedBytes } from "../host/index.ts";
+import { concatBytes, toHex, utf8, wipe } from "../../base/index.ts";
+import type { GuardedBytes } from "../../host/index.ts";
 
 export interface AwsCredentials {
   readonly accessKeyId: string;

@@ -1,12 +1,12 @@
 /** The token that Vault wants to see: given, in a file that somebody renews, or from an AppRole login; renewed in time. */
 import { z } from "zod";
-import { utf8, wipe } from "../base/index.ts";
-import { GuardedBytes } from "../host/index.ts";
-import { backendError } from "./errors.ts";
-import type { HttpAnswer, HttpRequest, HttpService } from "./http-service.ts";
-import type { FullPorts } from "./ports.ts";
-import { guardSecret, readSecretFile, revealText } from "./private-file.ts";
-import { jsonWithText, takeText } from "./secret-json.ts";
+import { utf8, wipe } from "../../base/index.ts";
+import { GuardedBytes } from "../../host/index.ts";
+import { backendError } from "../errors.ts";
+import type { HttpAnswer, HttpRequest, HttpService } from "../http-service.ts";
+import type { FullPorts } from "../ports.ts";
+import { guardSecret, readSecretFile, revealText } from "../private-file.ts";
+import { jsonWithText, takeText } from "../secret-json.ts";
 
 /** When this much of a token's life is over, it is renewed. */
 const RENEW_AFTER = 0.5;

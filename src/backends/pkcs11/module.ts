@@ -7,10 +7,10 @@ import {
   loadForeignFunctions,
   processInfo,
   systemErrorCode,
-} from "../host/index.ts";
-import { backendError } from "./errors.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
-import { CKR_OK } from "./pkcs11-errors.ts";
+} from "../../host/index.ts";
+import { backendError } from "../errors.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
+import { CKR_OK } from "./errors.ts";
 
 /** Argument types of the functions that are called, by their place in CK_FUNCTION_LIST (v2.40, section 5.1). */
 const FUNCTIONS = {

@@ -1,18 +1,18 @@
 /** Keys of AWS KMS: wrap and unwrap with an encryption context, and sign; its JSON protocol, signed by hand. */
 import { z } from "zod";
-import { fromBase64, toBase64, utf8, wipe } from "../base/index.ts";
-import { loadAwsCredentials } from "./aws-credentials.ts";
-import { awsErrorOf, isThrottling } from "./aws-errors.ts";
-import { type AwsCredentials, signRequest } from "./aws-sigv4.ts";
-import { type AwsKey, parseAwsUri } from "./aws-uri.ts";
-import { backendError } from "./errors.ts";
-import { type HttpAnswer, HttpService, readAuthorities } from "./http-service.ts";
-import type { KeyWrapper, WrapContext, WrappedKey } from "./key-wrapper.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
-import { type BackendPorts, type FullPorts, fullPorts } from "./ports.ts";
-import { revealText } from "./private-file.ts";
-import { jsonWithBase64, parseAnswer, takeBase64 } from "./secret-json.ts";
-import { ecPublicPem, type SigningBackend, type SigningHash } from "./signing-backend.ts";
+import { fromBase64, toBase64, utf8, wipe } from "../../base/index.ts";
+import { backendError } from "../errors.ts";
+import { type HttpAnswer, HttpService, readAuthorities } from "../http-service.ts";
+import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
+import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
+import { revealText } from "../private-file.ts";
+import { jsonWithBase64, parseAnswer, takeBase64 } from "../secret-json.ts";
+import { ecPublicPem, type SigningBackend, type SigningHash } from "../signing-backend.ts";
+import { loadAwsCredentials } from "./credentials.ts";
+import { awsErrorOf, isThrottling } from "./errors.ts";
+import { type AwsCredentials, signRequest } from "./sigv4.ts";
+import { type AwsKey, parseAwsUri } from "./uri.ts";
 
 const ALGORITHM: Readonly<Record<SigningHash, string>> = {
   sha256: "ECDSA_SHA_256",

@@ -1,7 +1,7 @@
 /** The text of a key file, read and written without a key ever being a string, which nobody could wipe. */
-import { concatBytes, utf8 } from "../base/index.ts";
-import { GuardedBytes } from "../host/index.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
+import { concatBytes, utf8 } from "../../base/index.ts";
+import { GuardedBytes } from "../../host/index.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
 
 export const KEY_FILE_FORMAT = "modelkeep-kek-v1";
 export const KEY_BYTES = 32;

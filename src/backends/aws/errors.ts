@@ -1,8 +1,8 @@
 /** What the refusals of AWS KMS mean. */
 import { z } from "zod";
-import { backendError } from "./errors.ts";
-import type { HttpAnswer } from "./http-service.ts";
-import { parseAnswer } from "./secret-json.ts";
+import { backendError } from "../errors.ts";
+import type { HttpAnswer } from "../http-service.ts";
+import { parseAnswer } from "../secret-json.ts";
 
 type Code = Parameters<typeof backendError>[0];
 

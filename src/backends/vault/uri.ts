@@ -1,7 +1,7 @@
 /** `vault://HOST[:PORT]/MOUNT/KEY`: a transit key of Vault or OpenBao. */
-import { backendError } from "./errors.ts";
-import { isLoopback } from "./http-service.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
+import { backendError } from "../errors.ts";
+import { isLoopback } from "../http-service.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
 
 export interface VaultKey {
   /** Without credentials and query, as it is written into envelopes. */

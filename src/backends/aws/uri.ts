@@ -1,7 +1,7 @@
 /** `awskms://REGION/KEY`: a key of AWS KMS by id, ARN or `alias/NAME`. */
-import { backendError } from "./errors.ts";
-import { isLoopback } from "./http-service.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
+import { backendError } from "../errors.ts";
+import { isLoopback } from "../http-service.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
 
 export interface AwsKey {
   readonly uri: string;

@@ -1,5 +1,5 @@
 /** Return values of PKCS#11 (v2.40, section 11.1) and what they mean here. */
-import { backendError } from "./errors.ts";
+import { backendError } from "../errors.ts";
 
 type Code = Parameters<typeof backendError>[0];
 

@@ -1,12 +1,12 @@
 /** AWS credentials from the environment or from a profile in the shared credentials file. */
 import { join } from "node:path";
-import { fromUtf8, utf8, wipe } from "../base/index.ts";
-import { homeDirectory } from "../host/index.ts";
-import type { AwsCredentials } from "./aws-sigv4.ts";
-import { backendError } from "./errors.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
-import type { FullPorts } from "./ports.ts";
-import { guardSecret, readCredentialFile } from "./private-file.ts";
+import { fromUtf8, utf8, wipe } from "../../base/index.ts";
+import { homeDirectory } from "../../host/index.ts";
+import { backendError } from "../errors.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
+import type { FullPorts } from "../ports.ts";
+import { guardSecret, readCredentialFile } from "../private-file.ts";
+import type { AwsCredentials } from "./sigv4.ts";
 
 const ACCESS_KEY = /^[A-Za-z0-9]{4,128}$/;
 const NEWLINE = 0x0a;

@@ -2,13 +2,13 @@
 import { createCipheriv, createDecipheriv, type DecipherGCM } from "node:crypto";
 import { dirname } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { concatBytes, type Random, toHex, wipe } from "../base/index.ts";
-import { jcs } from "../codec/index.ts";
-import { files, fsSync, type GuardedBytes, processInfo, syncFolder, systemErrorCode } from "../host/index.ts";
-import { backendError } from "./errors.ts";
-import { KEY_BYTES, KEY_FILE_FORMAT, type KeyFileContent, keyFileText, parseKeyFile } from "./key-file-format.ts";
-import type { KeyWrapper, WrapContext, WrappedKey } from "./key-wrapper.ts";
-import { BACKEND_LIMITS } from "./limits.ts";
+import { concatBytes, type Random, toHex, wipe } from "../../base/index.ts";
+import { jcs } from "../../codec/index.ts";
+import { files, fsSync, type GuardedBytes, processInfo, syncFolder, systemErrorCode } from "../../host/index.ts";
+import { backendError } from "../errors.ts";
+import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
+import { BACKEND_LIMITS } from "../limits.ts";
+import { KEY_BYTES, KEY_FILE_FORMAT, type KeyFileContent, keyFileText, parseKeyFile } from "./format.ts";
 
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
