@@ -20,7 +20,7 @@ export type RunDigests = readonly string[] | undefined;
 
 const CHUNK_BYTES = 1024 * 1024;
 /** Without O_NONBLOCK a pipe that took the place of a file would hold the reader for ever. */
-const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+export const FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** BLAKE2b has 64 bytes and no key (RFC 7693). Undefined for BLAKE3 where its package is not there. */
 export function findHash(name: HashName): (() => StreamHash) | undefined {
@@ -81,7 +81,7 @@ export class RunHasher {
 
   /** Reads on another thread while this one hashes: for a run that would keep the other cores waiting. */
   async hashAhead(run: FileRun, told: (bytes: number) => void): Promise<RunDigests> {
-    const handle = await open(run.path, FLAGS);
+    const handle = await open(run.path, FILE_FLAGS);
     try {
       return await this.#hashAhead(handle, run, told);
     } finally {
@@ -115,7 +115,7 @@ export class RunHasher {
 
   /** Reads and hashes in turn, with the least work of all; yields the bytes of every chunk. */
   *hashInTurn(run: FileRun): Generator<number, RunDigests> {
-    const file = openSync(run.path, FLAGS);
+    const file = openSync(run.path, FILE_FLAGS);
     try {
       const { end, limit } = boundsOf(run);
       const parts = new PartHasher(this.#make, run.start, run.ends);
@@ -144,7 +144,7 @@ export class RunHasher {
 }
 
 /** One byte more than the last part is asked for: a file that has it is longer than the run says. */
-function boundsOf({ start, ends, isLast }: FileRun): { end: number; limit: number } {
+export function boundsOf({ start, ends, isLast }: FileRun): { end: number; limit: number } {
   const end = ends.at(-1) ?? start;
   return { end, limit: isLast ? end + 1 : end };
 }

@@ -4,21 +4,11 @@ import { setImmediate } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { StreamHash } from "./blake3.ts";
 import { hostError } from "./errors.ts";
+import { type Batch, batchesOf, bytesOf, HASH_LIMITS } from "./hash-batches.ts";
+import { hashPairs, RunError, suitPairs } from "./hash-pairs.ts";
 import { type FileRun, findHash, type HashName, type RunDigests, RunHasher } from "./hash-run.ts";
-import type { FromWorker, ToWorker } from "./hash-worker.ts";
-
-export const HASH_LIMITS = {
-  threads: 8,
-  /** Of a batch that a thread takes at once. */
-  batchRuns: 64,
-  batchBytes: 32 * 1024 * 1024,
-  /** Below this threads would take longer to start than they save. */
-  threadedBytes: 256 * 1024 * 1024,
-  /** A file below this is read before another thread would have begun to. */
-  inTurnBytes: 1024 * 1024,
-  threadHeapMib: 64,
-  threadYoungHeapMib: 8,
-} as const;
+import type { FromWorker, ToWorker, WorkerSettings } from "./hash-worker.ts";
+import { loadSha256Lanes, type Sha256Lanes } from "./sha256-lanes.ts";
 
 export interface HashRunsOptions {
   readonly hash: HashName;
@@ -41,14 +31,6 @@ export class UnreadableFile extends Error {
   }
 }
 
-interface Batch {
-  readonly indexes: readonly number[];
-  readonly runs: readonly FileRun[];
-  readonly bytes: number;
-  /** So large a part of the whole that the other threads will wait for it. */
-  readonly isAhead: boolean;
-}
-
 /** BLAKE2b has 64 bytes and no key (RFC 7693). Throws BLAKE3_MISSING. */
 export function openHash(name: HashName): () => StreamHash {
   const make = findHash(name);
@@ -64,35 +46,23 @@ export async function hashRuns(runs: readonly FileRun[], options: HashRunsOption
   options.signal?.throwIfAborted();
   const make = openHash(options.hash);
   const total = runs.reduce((sum, run) => sum + bytesOf(run), 0);
+  const lanes = await lanesFor(options.hash, total);
   const wanted = options.threads ?? (total < HASH_LIMITS.threadedBytes ? 1 : availableParallelism());
-  const cut = batchesOf(runs);
-  const threads = Math.min(wanted, HASH_LIMITS.threads, cut.length);
-  const batches = cut.map((batch) => {
-    const isLarge = batch.bytes > batch.runs.length * HASH_LIMITS.inTurnBytes;
-    return { ...batch, isAhead: isLarge && (threads === 1 || batch.bytes * threads > total) };
-  });
-  return new HashThreads(batches, options).run(new RunHasher(make), threads, new Array<RunDigests>(runs.length));
+  const allowed = Math.min(wanted, HASH_LIMITS.threads);
+  const batches = batchesOf(runs, allowed, lanes !== undefined);
+  const hashers = { runs: new RunHasher(make), lanes };
+  const threads = Math.min(allowed, batches.length);
+  return new HashThreads(batches, options).run(hashers, threads, new Array<RunDigests>(runs.length));
 }
 
-/** Large ones first, so that the threads end together. */
-function batchesOf(runs: readonly FileRun[]): Omit<Batch, "isAhead">[] {
-  const batches: { indexes: number[]; runs: FileRun[]; bytes: number }[] = [];
-  let open: (typeof batches)[number] | undefined;
-  for (const [index, run] of runs.entries()) {
-    const bytes = bytesOf(run);
-    const isFull = open && (open.runs.length >= HASH_LIMITS.batchRuns || open.bytes + bytes > HASH_LIMITS.batchBytes);
-    if (!open || isFull) {
-      open = { indexes: [], runs: [], bytes: 0 };
-      batches.push(open);
-    }
-    open.indexes.push(index);
-    open.runs.push(run);
-    open.bytes += bytes;
-  }
-  return batches.sort((a, b) => b.bytes - a.bytes);
+interface Hashers {
+  readonly runs: RunHasher;
+  readonly lanes: Sha256Lanes | undefined;
 }
 
-const bytesOf = ({ start, ends }: FileRun): number => (ends.at(-1) ?? start) - start;
+async function lanesFor(hash: HashName, bytes: number): Promise<Sha256Lanes | undefined> {
+  return hash === "sha256" && bytes >= HASH_LIMITS.pairedBytes ? loadSha256Lanes() : undefined;
+}
 
 class HashThreads {
   readonly #queue: Batch[];
@@ -108,15 +78,15 @@ class HashThreads {
   }
 
   /** This thread takes batches too: the others are still starting then, and where they cannot it takes all of them. */
-  async run(hasher: RunHasher, threads: number, results: RunDigests[]): Promise<RunDigests[]> {
+  async run(hashers: Hashers, threads: number, results: RunDigests[]): Promise<RunDigests[]> {
     this.#results = results;
     const { signal } = this.#options;
     const stop = () => this.#stopped.reject(signal?.reason);
     this.#stopped.promise.catch(() => undefined);
     signal?.addEventListener("abort", stop, { once: true });
     try {
-      for (let count = 1; count < threads; count++) this.#start();
-      await Promise.race([this.#drain(hasher), this.#stopped.promise]);
+      for (let count = 1; count < threads; count++) this.#start(hashers.lanes !== undefined);
+      await Promise.race([this.#drain(hashers), this.#stopped.promise]);
       return results;
     } finally {
       this.#queue.length = 0;
@@ -126,31 +96,37 @@ class HashThreads {
   }
 
   /** A thread that was lost gives its batch back, so the queue may fill again. */
-  async #drain(hasher: RunHasher): Promise<void> {
+  async #drain(hashers: Hashers): Promise<void> {
     for (;;) {
       const batch = this.#queue.pop();
-      if (batch)
-        for (const [at, run] of batch.runs.entries()) this.#put(batch, at, await this.#hash(hasher, batch, run));
+      if (batch) await this.#hash(hashers, batch);
       else if (this.#workers.size === 0) return;
       else await this.#left.promise;
     }
   }
 
-  async #hash(hasher: RunHasher, { isAhead }: Batch, run: FileRun): Promise<RunDigests> {
+  async #hash({ runs, lanes }: Hashers, batch: Batch): Promise<void> {
     const told = (bytes: number) => {
       this.#options.signal?.throwIfAborted();
       this.#options.told?.(bytes);
     };
     try {
-      return await (isAhead ? hasher.hashAhead(run, told) : hashInTurn(hasher, run, told));
+      if (lanes && suitPairs(batch.runs)) {
+        const digests = await inTurn(hashPairs(lanes, batch.runs), told);
+        for (const [at, found] of digests.entries()) this.#put(batch, at, found);
+        return;
+      }
+      for (const [at, run] of batch.runs.entries()) {
+        const hashing = batch.isAhead ? runs.hashAhead(run, told) : inTurn(runs.hashInTurn(run), told);
+        this.#put(batch, at, await hashing.catch((error: unknown) => Promise.reject(ofRun(run, error))));
+      }
     } catch (error) {
-      const isSystem = error instanceof Error && "syscall" in error && "code" in error;
-      throw isSystem ? new UnreadableFile(run.path, String(error.code)) : error;
+      throw unreadable(error);
     }
   }
 
-  #start(): void {
-    const worker = startWorker(this.#options.hash);
+  #start(inPairs: boolean): void {
+    const worker = startWorker({ hash: this.#options.hash, inPairs });
     if (!worker) return;
     this.#workers.add(worker);
     let current: Batch | undefined;
@@ -196,9 +172,18 @@ class HashThreads {
   }
 }
 
+const isSystemError = (error: unknown): error is Error & { code: unknown } =>
+  error instanceof Error && "syscall" in error && "code" in error;
+
+const ofRun = (run: FileRun, error: unknown): unknown => (isSystemError(error) ? new RunError(run.path, error) : error);
+
+const unreadable = (error: unknown): unknown =>
+  error instanceof RunError ? new UnreadableFile(error.path, codeOf(error.cause)) : error;
+
+const codeOf = (cause: unknown): string => (isSystemError(cause) ? String(cause.code) : "unknown");
+
 /** Between two chunks the other threads get their next batch, and whoever else waits for this one his turn. */
-async function hashInTurn(hasher: RunHasher, run: FileRun, told: (bytes: number) => void): Promise<RunDigests> {
-  const steps = hasher.hashInTurn(run);
+async function inTurn<T>(steps: Generator<number, T>, told: (bytes: number) => void): Promise<T> {
   try {
     for (;;) {
       const step = steps.next();
@@ -207,15 +192,15 @@ async function hashInTurn(hasher: RunHasher, run: FileRun, told: (bytes: number)
       await setImmediate();
     }
   } finally {
-    steps.return(undefined);
+    steps.return(undefined as T);
   }
 }
 
-function startWorker(hash: HashName): Worker | undefined {
+function startWorker(settings: WorkerSettings): Worker | undefined {
   const name = import.meta.url.endsWith(".ts") ? "./hash-worker.ts" : "./hash-worker.js";
   try {
     return new Worker(new URL(name, import.meta.url), {
-      workerData: hash,
+      workerData: settings,
       execArgv: [],
       resourceLimits: {
         maxOldGenerationSizeMb: HASH_LIMITS.threadHeapMib,

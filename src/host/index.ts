@@ -5,6 +5,7 @@ export * from "./errors.ts";
 export * from "./ffi.ts";
 export * from "./files.ts";
 export * from "./guarded.ts";
+export { HASH_LIMITS } from "./hash-batches.ts";
 export { type FileRun, type HashName, PartHasher, type RunDigests } from "./hash-run.ts";
 export * from "./hash-runs.ts";
 export * from "./process.ts";
