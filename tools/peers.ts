@@ -1,23 +1,32 @@
-/** `node tools/bootstrap.mjs peers [moto] [vault]`: installs moto and builds Vault from its Go module, once per machine. */
+/** `node tools/bootstrap.mjs peers [NAME]…`: installs moto, builds Vault and OpenBao from their Go modules; once per machine. */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  fakeGcsBinary,
+  fakeGcsModule,
   modelSigningFolder,
   modelSigningPython,
   modelSigningRequirements,
   motoFolder,
   motoPython,
   motoRequirement,
+  npmPeers,
+  openBaoBinary,
+  openBaoSource,
   peersFolder,
   vaultBinary,
   vaultSource,
 } from "./peers/places.ts";
 
 const PEERS: Readonly<Record<string, () => void>> = {
+  azurite: () => installNpmPeer("azurite"),
+  "fake-gcs": buildFakeGcs,
   "model-signing": installModelSigning,
   moto: installMoto,
-  vault: buildVault,
+  s3rver: () => installNpmPeer("s3rver"),
+  openbao: () => buildGoPeer(openBaoSource, openBaoBinary(), () => []),
+  vault: () => buildGoPeer(vaultSource, vaultBinary(), (place) => [`-modfile=${fittedModule(place)}`]),
 };
 const VAULT = "github.com/hashicorp/vault";
 
@@ -47,6 +56,30 @@ function installMoto(): void {
   run(motoPython(), ["-m", "pip", "install", "--quiet", motoRequirement]);
 }
 
+function installNpmPeer(name: keyof typeof npmPeers): void {
+  const folder = join(peersFolder, name);
+  const finished = join(folder, "installed");
+  if (existsSync(finished) && readFileSync(finished, "utf8") === npmPeers[name]) return;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+  run("npm", ["install", ...flags, "--prefix", folder, `${name}@${npmPeers[name]}`]);
+  writeFileSync(finished, npmPeers[name]);
+}
+
+function buildFakeGcs(): void {
+  if (existsSync(fakeGcsBinary())) return;
+  const place = `${fakeGcsBinary()}.${process.pid}`;
+  mkdirSync(place);
+  try {
+    const env = { ...process.env, GOBIN: place, GOFLAGS: "" };
+    execFileSync("go", ["install", "-trimpath", fakeGcsModule], { stdio: ["ignore", "inherit", "inherit"], env });
+    renameSync(join(place, "fake-gcs-server"), fakeGcsBinary());
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+}
+
 function installModelSigning(): void {
   const finished = join(modelSigningFolder, "installed");
   if (existsSync(finished)) return;
@@ -56,16 +89,14 @@ function installModelSigning(): void {
   writeFileSync(finished, `${modelSigningRequirements.join("\n")}\n`);
 }
 
-function buildVault(): void {
-  const binary = vaultBinary();
+function buildGoPeer(source: string, binary: string, moreFlags: (place: string) => readonly string[]): void {
   if (existsSync(binary)) return;
   const place = `${binary}.${process.pid}`;
   mkdirSync(place);
   try {
-    const modfile = fittedModule(place);
-    const flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w", `-modfile=${modfile}`];
-    run("go", ["-C", vaultSource, "build", ...flags, "-o", join(place, "vault"), "."]);
-    renameSync(join(place, "vault"), binary);
+    const flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w", ...moreFlags(place)];
+    run("go", ["-C", source, "build", ...flags, "-o", join(place, "peer"), "."]);
+    renameSync(join(place, "peer"), binary);
   } finally {
     rmSync(place, { recursive: true, force: true });
   }

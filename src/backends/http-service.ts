@@ -7,7 +7,7 @@ import { BACKEND_LIMITS } from "./limits.ts";
 import type { FullPorts } from "./ports.ts";
 
 export interface HttpRequest {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "PUT";
   /** Encoded already, from `/` on. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -19,6 +19,18 @@ export interface HttpAnswer {
   /** May hold a secret: the caller wipes it. */
   readonly body: Uint8Array;
   readonly retryAfterSeconds: number | undefined;
+  /** The value of a header by its lower-case name, when it came once. */
+  header(name: string): string | undefined;
+}
+
+/** PEM: authorities instead of the machine's, and what this side shows of itself. */
+export interface TlsOptions {
+  readonly ca?: Uint8Array | undefined;
+  readonly certificate?: Uint8Array | undefined;
+  /** Kept by OpenSSL for the life of the service; the caller wipes its own copy. */
+  readonly key?: Uint8Array | undefined;
+  /** What to type when the service's certificate is not trusted. */
+  readonly hint?: string;
 }
 
 export interface SendOptions {
@@ -39,18 +51,20 @@ export class HttpService {
   readonly origin: string;
   readonly #pool: Pool;
   readonly #ports: FullPorts;
+  readonly #hint: string | undefined;
 
-  /** `ca` in PEM stands in for the machine's authorities. */
-  constructor(origin: string, ports: FullPorts, ca: Uint8Array | undefined) {
+  constructor(origin: string, ports: FullPorts, tls: TlsOptions) {
     this.origin = origin;
     this.#ports = ports;
+    this.#hint = tls.hint;
     const { connectMilliseconds, answerMilliseconds } = ports.limits;
     this.#pool = new Pool(origin, {
       connect: {
         timeout: connectMilliseconds,
         secureOptions: SSL_OP_CLEANSE_PLAINTEXT,
         minVersion: "TLSv1.2",
-        ...(ca ? { ca: Buffer.from(ca) } : {}),
+        ...(tls.ca ? { ca: Buffer.from(tls.ca) } : {}),
+        ...(tls.certificate && tls.key ? { cert: Buffer.from(tls.certificate), key: Buffer.from(tls.key) } : {}),
       },
       allowH2: false,
       pipelining: 1,
@@ -89,7 +103,8 @@ export class HttpService {
         const detail = `${this.origin} redirects, which is not followed`;
         return { failure: backendError("KMS_SEALED", { detail }), again: false };
       }
-      return { answer: { status: answer.statusCode, body, retryAfterSeconds: retryAfter(answer.headers) } };
+      const header = (name: string) => single(answer.headers[name]);
+      return { answer: { status: answer.statusCode, body, retryAfterSeconds: retryAfter(answer.headers), header } };
     } catch (error) {
       return this.#failed(error);
     }
@@ -107,8 +122,9 @@ export class HttpService {
       return { failure: backendError("KMS_ANSWER_INVALID", { detail: `${this.origin} (${code})` }), again: false };
     if (!TLS_CODE.test(code))
       return { failure: backendError("KMS_UNREACHABLE", { detail: `${this.origin} (${code})` }), again: true };
-    const hint = "name its authority: VAULT_CACERT or AWS_CA_BUNDLE, a file in PEM";
-    return { failure: backendError("KMS_TLS_REFUSED", { detail: `${this.origin} (${code})`, hint }), again: false };
+    const hint = this.#hint === undefined ? {} : { hint: this.#hint };
+    const detail = `${this.origin} (${code})`;
+    return { failure: backendError("KMS_TLS_REFUSED", { detail, ...hint }), again: false };
   }
 
   #waitBefore(attempt: number, askedSeconds: number | undefined): number {
@@ -125,8 +141,12 @@ function asksForLater(answer: HttpAnswer, options: SendOptions): boolean {
 }
 
 function retryAfter(headers: Readonly<Record<string, string | string[] | undefined>>): number | undefined {
-  const value = headers["retry-after"];
-  return typeof value === "string" && /^\d{1,6}$/.test(value) ? Number(value) : undefined;
+  const value = single(headers["retry-after"]) ?? "";
+  return /^\d{1,6}$/.test(value) ? Number(value) : undefined;
+}
+
+function single(value: string | string[] | undefined): string | undefined {
+  return typeof value === "string" ? value : undefined;
 }
 
 async function readBody(stream: Dispatcher.ResponseData["body"]): Promise<Uint8Array> {
@@ -162,6 +182,13 @@ function pause(milliseconds: number): Promise<void> {
 /** The PEM file that an environment variable names. */
 export async function readAuthorities(path: string | undefined): Promise<Uint8Array | undefined> {
   return path ? readFileBounded(path, BACKEND_LIMITS.caFileBytes) : undefined;
+}
+
+/** The origin of an address that a setting names: TLS, or this machine. Undefined for any other. */
+export function safeOrigin(text: string): URL | undefined {
+  const url = URL.parse(text);
+  const secure = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
+  return url && secure && url.username === "" && url.password === "" && url.hash === "" ? url : undefined;
 }
 
 /** Whether a host is this machine: only there may a service be asked without TLS. */

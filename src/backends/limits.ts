@@ -24,6 +24,19 @@ export const BACKEND_LIMITS = {
   /** The longest wait, also when the service asks for more. */
   backoffMaxMilliseconds: 4_000,
   connections: 8,
+  /** An access token of a cloud's login. */
+  accessTokenBytes: 16 * 1024,
+  /** How long before its end a login is renewed, at most half of its life. */
+  renewEarlyMilliseconds: 300_000,
+  /** For the service that tells a machine who it is; elsewhere nobody answers. */
+  metadataMilliseconds: 1_500,
+  /** Of Argon2id, when a passphrase opens what somebody else may have written. */
+  passphraseMemoryKib: 1024 * 1024,
+  passphrasePasses: 16,
+  /** Memory times passes. */
+  passphraseWorkKib: 4 * 1024 * 1024,
+  passphraseLanes: 16,
+  passphraseBytes: 1_024,
   /** Sessions with one PKCS#11 token. */
   pkcs11Sessions: 4,
   pkcs11Slots: 256,

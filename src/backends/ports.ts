@@ -37,3 +37,11 @@ export function fullPorts(ports: BackendPorts): FullPorts {
     limits: { ...BACKEND_LIMITS, ...ports.limits },
   };
 }
+
+/** Ports for a login: `near` is a service of the machine itself, which answers at once or is not there. */
+export function metadataPorts(ports: Pick<FullPorts, "env" | "clock" | "random">, where: "near" | "far"): FullPorts {
+  const milliseconds = BACKEND_LIMITS.metadataMilliseconds;
+  const near = { connectMilliseconds: milliseconds, answerMilliseconds: milliseconds, attempts: 2 };
+  const { env, clock, random } = ports;
+  return { env, clock, random, limits: { ...BACKEND_LIMITS, ...(where === "near" ? near : {}) } };
+}

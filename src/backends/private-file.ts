@@ -4,15 +4,24 @@ import { files, fsSync, GuardedBytes, systemErrorCode } from "../host/index.ts";
 import { backendError } from "./errors.ts";
 import { BACKEND_LIMITS } from "./limits.ts";
 
+export interface CredentialFileOptions {
+  /** For what a platform writes and exchanges often, such as the token of a service account. */
+  readonly mayBeOpenToOthers?: boolean;
+}
+
 /** Throws KMS_CREDENTIALS_MISSING for a file that is not there, not regular, open to others, or too large. */
-export async function readCredentialFile(path: string, maxBytes: number): Promise<Uint8Array> {
+export async function readCredentialFile(
+  path: string,
+  maxBytes: number,
+  options: CredentialFileOptions = {},
+): Promise<Uint8Array> {
   const handle = await files.open(path, fsSync.constants.O_RDONLY | fsSync.constants.O_NONBLOCK).catch((error) => {
     throw backendError("KMS_CREDENTIALS_MISSING", { detail: `${path} (${systemErrorCode(error) ?? "unknown"})` });
   });
   try {
     const stat = await handle.stat();
     if (!stat.isFile()) throw backendError("KMS_CREDENTIALS_MISSING", { detail: `${path} is not a regular file` });
-    if ((stat.mode & 0o077) !== 0)
+    if (!options.mayBeOpenToOthers && (stat.mode & 0o077) !== 0)
       throw backendError("KMS_CREDENTIALS_MISSING", { detail: `${path} is open to others`, hint: `chmod 600 ${path}` });
     if (stat.size > maxBytes)
       throw backendError("KMS_CREDENTIALS_MISSING", { detail: `${path} is over ${maxBytes} bytes` });
@@ -25,8 +34,8 @@ export async function readCredentialFile(path: string, maxBytes: number): Promis
 }
 
 /** One secret in a file of its own, the line's end left off. */
-export async function readSecretFile(path: string): Promise<GuardedBytes> {
-  const text = await readCredentialFile(path, BACKEND_LIMITS.credentialFileBytes);
+export async function readSecretFile(path: string, options: CredentialFileOptions = {}): Promise<GuardedBytes> {
+  const text = await readCredentialFile(path, BACKEND_LIMITS.credentialFileBytes, options);
   try {
     return guardSecret(text, path);
   } finally {

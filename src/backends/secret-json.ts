@@ -48,20 +48,37 @@ export function takeBase64(text: Uint8Array, name: string): TakenSecret {
  * KMS_ANSWER_INVALID; the text holds no secret any more then, either.
  */
 export function takeText(text: Uint8Array, name: string): TakenSecret {
+  const { secrets, rest } = takeTexts(text, [name]);
+  return { secret: secrets[0] as Uint8Array, rest };
+}
+
+/** Like `takeText`, for several values, in the order of their names. */
+export function takeTexts(
+  text: Uint8Array,
+  names: readonly string[],
+): { readonly secrets: readonly Uint8Array[]; readonly rest: unknown } {
   const buffer = Buffer.from(text.buffer, text.byteOffset, text.length);
-  const start = startOfValue(buffer, name);
-  const end = start === -1 ? -1 : buffer.indexOf(QUOTE, start);
-  const secret = copySecret(buffer.subarray(Math.max(start, 0), Math.max(end, 0)));
+  const secrets: Uint8Array[] = [];
   try {
-    if (end === -1 || !secret.every(isPlain))
-      throw backendError("KMS_ANSWER_INVALID", { detail: `${name} is not there, once and as plain text` });
-    buffer.fill(STAR, start, end);
-    return { secret, rest: parseAnswer(text) };
+    for (const name of names) secrets.push(cut(buffer, name));
+    return { secrets, rest: parseAnswer(text) };
   } catch (error) {
-    secret.fill(0);
+    for (const secret of secrets) secret.fill(0);
     buffer.fill(STAR);
     throw error;
   }
+}
+
+function cut(text: Buffer, name: string): Uint8Array {
+  const start = startOfValue(text, name);
+  const end = start === -1 ? -1 : text.indexOf(QUOTE, start);
+  const secret = copySecret(text.subarray(Math.max(start, 0), Math.max(end, 0)));
+  if (end !== -1 && secret.every(isPlain)) {
+    text.fill(STAR, start, end);
+    return secret;
+  }
+  secret.fill(0);
+  throw backendError("KMS_ANSWER_INVALID", { detail: `${name} is not there, once and as plain text` });
 }
 
 function isPlain(byte: number): boolean {

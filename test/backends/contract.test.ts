@@ -8,7 +8,17 @@ import { type BackendPorts, createKeyFile, openKeyWrapper, openSigningKey } from
 import { signEnvelope, verifyEnvelope } from "../../src/signing/envelope.ts";
 import { openSigner, trustKeys } from "../../src/signing/index.ts";
 import { codeOf, makePair, random, temporaryFolder } from "../sealing/support.ts";
-import { askMoto, makeToken, NO_MOTO, NO_SOFTHSM, NO_VAULT, startMoto, startVault } from "./peers.ts";
+import {
+  askMoto,
+  makeToken,
+  NO_MOTO,
+  NO_OPENBAO,
+  NO_SOFTHSM,
+  NO_VAULT,
+  startMoto,
+  startVault,
+  type VaultKind,
+} from "./peers.ts";
 
 interface Place {
   readonly ports: BackendPorts;
@@ -33,7 +43,8 @@ const context = { package_id: "0".repeat(32), root_digest: "1".repeat(64) };
 const drivers: readonly Driver[] = [
   { name: "file", missing: "", open: keyFiles },
   { name: "pkcs11 (SoftHSM2)", missing: NO_SOFTHSM, open: softHsm },
-  { name: "vault (Vault's core)", missing: NO_VAULT, open: vault },
+  { name: "vault (Vault's core)", missing: NO_VAULT, open: () => vault("vault") },
+  { name: "vault (OpenBao's core)", missing: NO_OPENBAO, open: () => vault("openbao") },
   { name: "awskms (moto)", missing: NO_MOTO, open: moto },
 ];
 
@@ -70,8 +81,8 @@ async function softHsm(): Promise<Place | undefined> {
   };
 }
 
-async function vault(): Promise<Place | undefined> {
-  const peer = await startVault();
+async function vault(kind: VaultKind): Promise<Place | undefined> {
+  const peer = await startVault(kind);
   if (!peer) return undefined;
   const kinds = { kek: "aes256-gcm96", other: "chacha20-poly1305", "p-256": "ecdsa-p256", "p-384": "ecdsa-p384" };
   for (const [name, type] of Object.entries({ ...kinds, "p-521": "ecdsa-p521" }))

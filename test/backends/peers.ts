@@ -1,14 +1,16 @@
-/** The real peers of the key services' clients: Vault's own core, moto's AWS KMS, SoftHSM2; each started for one test file. */
+/** The real peers of the key services' clients: Vault's and OpenBao's own cores, moto, SoftHSM2; each for one test file. */
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after } from "node:test";
-import { motoPython, softHsmModule, vaultBinary } from "../../tools/peers/places.ts";
+import { Agent, type Dispatcher, request } from "undici";
+import { motoPython, openBaoBinary, softHsmModule, vaultBinary } from "../../tools/peers/places.ts";
 import { temporaryFolder } from "../sealing/support.ts";
 
 export const NO_VAULT = "Vault is not built here: node tools/bootstrap.mjs peers vault";
+export const NO_OPENBAO = "OpenBao is not built here: node tools/bootstrap.mjs peers openbao";
 export const NO_MOTO = "moto is not installed here: node tools/bootstrap.mjs peers moto";
 export const NO_SOFTHSM = "no SoftHSM2 here: apt-get install softhsm2";
 
@@ -40,6 +42,12 @@ function start(program: string, words: readonly string[], says: RegExp): Promise
   });
 }
 
+export type VaultKind = "vault" | "openbao";
+export const VAULTS: readonly { kind: VaultKind; missing: string }[] = [
+  { kind: "vault", missing: NO_VAULT },
+  { kind: "openbao", missing: NO_OPENBAO },
+];
+
 export interface VaultPeer {
   readonly origin: string;
   readonly host: string;
@@ -52,27 +60,36 @@ export interface VaultPeer {
 // biome-ignore lint/suspicious/noExplicitAny: what the peer says is looked at by the tests only
 export type VaultBody = any;
 
-/** Unsealed, with the transit engine at `transit` and AppRole; undefined where the binary was not built. */
-export async function startVault(): Promise<VaultPeer | undefined> {
-  const binary = vaultBinary();
+/**
+ * Unsealed, with the transit engine at `transit` and AppRole; undefined where the binary was not built. With the files
+ * of a certificate that signed itself and its key it speaks TLS.
+ */
+export async function startVault(
+  kind: VaultKind = "vault",
+  tls?: { cert: string; key: string },
+): Promise<VaultPeer | undefined> {
+  const binary = kind === "vault" ? vaultBinary() : openBaoBinary();
   if (!existsSync(binary)) return undefined;
-  const origin = await start(binary, ["127.0.0.1:0"], /^(http:\/\/127\.0\.0\.1:\d+)$/m);
+  const words = ["127.0.0.1:0", ...(tls ? [tls.cert, tls.key] : [])];
+  const origin = await start(binary, words, /^(https?:\/\/127\.0\.0\.1:\d+)$/m);
+  const dispatcher = new Agent(tls ? { connect: { ca: readFileSync(tls.cert) } } : {});
   let rootToken = "";
   const ask: VaultPeer["ask"] = async (method, path, body, token = rootToken) => {
-    const answer = await fetch(`${origin}/v1/${path}`, {
-      method,
+    const answer = await request(`${origin}/v1/${path}`, {
+      method: method as Dispatcher.HttpMethod,
       headers: { "x-vault-token": token },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      body: body === undefined ? null : JSON.stringify(body),
+      dispatcher,
     });
-    const text = await answer.text();
-    return { status: answer.status, body: text === "" ? undefined : JSON.parse(text) };
+    const text = await answer.body.text();
+    return { status: answer.statusCode, body: text === "" ? undefined : JSON.parse(text) };
   };
   const init = await ask("PUT", "sys/init", { secret_shares: 1, secret_threshold: 1 }, "none");
   assert.equal(init.status, 200, JSON.stringify(init.body));
   const unsealKey: string = init.body.keys[0];
   assert.equal((await ask("PUT", "sys/unseal", { key: unsealKey }, "none")).status, 200);
   rootToken = init.body.root_token;
-  for (let tries = 0; (await fetch(`${origin}/v1/sys/health`)).status !== 200; tries++) {
+  for (let tries = 0; (await ask("GET", "sys/health")).status !== 200; tries++) {
     assert.ok(tries < 200, "Vault does not become active");
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

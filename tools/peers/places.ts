@@ -7,6 +7,7 @@ import { root } from "../checks/source.ts";
 
 export const peersFolder = process.env.MODELKEEP_CACHE ?? join(homedir(), ".cache", "modelkeep-peers");
 export const vaultSource = join(root, "tools", "peers", "vault");
+export const openBaoSource = join(root, "tools", "peers", "openbao");
 export const motoRequirement = "moto[kms,server]==5.2.5";
 export const motoFolder = join(peersFolder, "moto");
 
@@ -15,11 +16,19 @@ export const modelSigningRequirements = ["model-signing==1.1.1", "pyOpenSSL==26.
 export const modelSigningFolder = join(peersFolder, "model-signing");
 export const modelSigningScript = join(root, "tools", "peers", "python", "reference.py");
 
-/** The name holds a hash of what it is built from. */
 export function vaultBinary(): string {
+  return binaryOf("vault", vaultSource);
+}
+
+export function openBaoBinary(): string {
+  return binaryOf("openbao", openBaoSource);
+}
+
+/** The name holds a hash of what it is built from. */
+function binaryOf(name: string, source: string): string {
   const hash = createHash("sha256");
-  for (const name of ["main.go", "go.mod"]) hash.update(readFileSync(join(vaultSource, name)));
-  return join(peersFolder, `vault-peer-${hash.digest("hex").slice(0, 12)}`);
+  for (const file of ["main.go", "go.mod"]) hash.update(readFileSync(join(source, file)));
+  return join(peersFolder, `${name}-peer-${hash.digest("hex").slice(0, 12)}`);
 }
 
 export function motoPython(): string {
@@ -29,6 +38,26 @@ export function motoPython(): string {
 export function modelSigningPython(): string {
   return join(modelSigningFolder, "bin", "python");
 }
+
+/** Each in a folder of its own, without the scripts that packages want to run when they are installed. */
+export const npmPeers = { azurite: "3.37.0", s3rver: "3.7.1" } as const;
+
+export function s3rverScript(): string {
+  return join(peersFolder, "s3rver", "node_modules", "s3rver", "bin", "s3rver.js");
+}
+
+export function azuriteScript(): string {
+  return join(peersFolder, "azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js");
+}
+
+export const fakeGcsModule = "github.com/fsouza/fake-gcs-server@v1.56.1";
+
+export function fakeGcsBinary(): string {
+  return join(peersFolder, "fake-gcs-server");
+}
+
+/** Debian's package. */
+export const dockerRegistryProgram = "/usr/bin/docker-registry";
 
 const SOFTHSM = [
   "/usr/lib/softhsm/libsofthsm2.so",

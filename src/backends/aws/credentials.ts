@@ -1,33 +1,95 @@
-/** AWS credentials from the environment or from a profile in the shared credentials file. */
+/** AWS credentials from the environment, a profile in the shared credentials file, or the role that a machine has. */
 import { join } from "node:path";
-import { fromUtf8, utf8, wipe } from "../../base/index.ts";
-import { homeDirectory } from "../../host/index.ts";
+import { type Clock, fromUtf8, type Random, utf8, wipe } from "../../base/index.ts";
+import { files, GuardedBytes, homeDirectory } from "../../host/index.ts";
 import { backendError } from "../errors.ts";
 import { BACKEND_LIMITS } from "../limits.ts";
 import type { FullPorts } from "../ports.ts";
 import { guardSecret, readCredentialFile } from "../private-file.ts";
+import { Renewing } from "../renewing.ts";
+import { roleLoginOf } from "./roles.ts";
 import type { AwsCredentials } from "./sigv4.ts";
 
 const ACCESS_KEY = /^[A-Za-z0-9]{4,128}$/;
 const NEWLINE = 0x0a;
 const EQUALS = 0x3d;
 
-/**
- * AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; else the profile AWS_PROFILE (`default`) of
- * AWS_SHARED_CREDENTIALS_FILE (`~/.aws/credentials`). Roles of instances are not looked up. Throws
- * KMS_CREDENTIALS_MISSING.
- */
+export interface AwsCredentialPorts {
+  readonly env: FullPorts["env"];
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export class AwsCredentialSource {
+  readonly #env: FullPorts["env"];
+  readonly #role: Renewing<AwsCredentials> | undefined;
+  readonly #profileWins: boolean;
+
+  /**
+   * In this order: AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; AWS_PROFILE; a web identity
+   * (AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN); the container's address (AWS_CONTAINER_CREDENTIALS_…_URI); the
+   * profile `default` where there is a file of profiles; the role of the instance. A profile is read from
+   * AWS_SHARED_CREDENTIALS_FILE (`~/.aws/credentials`). `region` is where a web identity is exchanged.
+   */
+  constructor(ports: AwsCredentialPorts, region: string) {
+    const { env, clock } = ports;
+    this.#env = env;
+    const login = env.AWS_ACCESS_KEY_ID || env.AWS_PROFILE ? undefined : roleLoginOf(ports, region);
+    this.#role = login && new Renewing({ clock, fetch: login.fetch, wipe: wipeCredentials });
+    this.#profileWins = login?.kind === "instance";
+  }
+
+  /**
+   * The caller wipes them. Keys in the environment and in profiles are read for each call, since somebody may rotate
+   * them; those of roles are kept until five minutes before their end. Throws KMS_CREDENTIALS_MISSING,
+   * KMS_CREDENTIALS_REFUSED, KMS_ANSWER_INVALID or KMS_UNREACHABLE.
+   */
+  async get(): Promise<AwsCredentials> {
+    if (this.#env.AWS_ACCESS_KEY_ID) return fromEnvironment(this.#env);
+    if (!this.#role || (this.#profileWins && (await hasProfiles(this.#env)))) return fromProfile(this.#env);
+    return this.#role.use(copyCredentials);
+  }
+
+  /** Forgets a role's keys after a service refused them; false when there is nothing else to try. */
+  refused(): boolean {
+    this.#role?.drop();
+    return this.#role !== undefined && !this.#env.AWS_ACCESS_KEY_ID;
+  }
+}
+
+export function wipeCredentials({ secretKey, sessionToken }: AwsCredentials): void {
+  secretKey.wipe();
+  sessionToken?.wipe();
+}
+
+/** Keys that stay, without those of a role: see AwsCredentialSource. */
 export async function loadAwsCredentials(env: FullPorts["env"]): Promise<AwsCredentials> {
-  if (!env.AWS_ACCESS_KEY_ID) return fromProfile(env);
+  return env.AWS_ACCESS_KEY_ID ? fromEnvironment(env) : fromProfile(env);
+}
+
+function copyCredentials({ accessKeyId, secretKey, sessionToken }: AwsCredentials): AwsCredentials {
+  const copy = (bytes: GuardedBytes) => bytes.use((open) => GuardedBytes.take(open.slice()));
+  return { accessKeyId, secretKey: copy(secretKey), sessionToken: sessionToken && copy(sessionToken) };
+}
+
+function fromEnvironment(env: FullPorts["env"]): AwsCredentials {
   return credentialsOf("the environment", {
-    aws_access_key_id: utf8(env.AWS_ACCESS_KEY_ID),
+    aws_access_key_id: utf8(env.AWS_ACCESS_KEY_ID ?? ""),
     aws_secret_access_key: utf8(env.AWS_SECRET_ACCESS_KEY ?? ""),
     ...(env.AWS_SESSION_TOKEN ? { aws_session_token: utf8(env.AWS_SESSION_TOKEN) } : {}),
   });
 }
 
+function profilePath(env: FullPorts["env"]): string {
+  return env.AWS_SHARED_CREDENTIALS_FILE || join(homeDirectory(), ".aws", "credentials");
+}
+
+async function hasProfiles(env: FullPorts["env"]): Promise<boolean> {
+  return (await files.stat(profilePath(env)).catch(() => undefined)) !== undefined;
+}
+
 async function fromProfile(env: FullPorts["env"]): Promise<AwsCredentials> {
-  const path = env.AWS_SHARED_CREDENTIALS_FILE || join(homeDirectory(), ".aws", "credentials");
+  const path = profilePath(env);
   const text = await readCredentialFile(path, BACKEND_LIMITS.credentialFileBytes);
   try {
     return credentialsOf(path, profileOf(text, env.AWS_PROFILE || "default"));

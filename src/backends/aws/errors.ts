@@ -1,5 +1,6 @@
 /** What the refusals of AWS KMS mean. */
 import { z } from "zod";
+import type { ModelkeepError } from "../../base/index.ts";
 import { backendError } from "../errors.ts";
 import type { HttpAnswer } from "../http-service.ts";
 import { parseAnswer } from "../secret-json.ts";
@@ -57,7 +58,7 @@ export function isThrottling(answer: HttpAnswer): boolean {
 }
 
 /** AWS's own words are not shown: they repeat parts of the request. */
-export function awsErrorOf(answer: HttpAnswer, uri: string, deniedHint: string | undefined): Error {
+export function awsErrorOf(answer: HttpAnswer, uri: string, deniedHint: string | undefined): ModelkeepError {
   const { type, words } = refusalOf(answer);
   const code = CODE_OF[type] ?? codeOfStatus(answer.status);
   if (code === "UNWRAP_FAILED" || NOT_A_CIPHERTEXT.test(words)) return backendError("UNWRAP_FAILED");

@@ -9,7 +9,7 @@ import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
 import { revealText } from "../private-file.ts";
 import { jsonWithBase64, parseAnswer, takeBase64 } from "../secret-json.ts";
 import { ecPublicPem, type SigningBackend, type SigningHash } from "../signing-backend.ts";
-import { loadAwsCredentials } from "./credentials.ts";
+import { AwsCredentialSource, wipeCredentials } from "./credentials.ts";
 import { awsErrorOf, isThrottling } from "./errors.ts";
 import { type AwsCredentials, signRequest } from "./sigv4.ts";
 import { type AwsKey, parseAwsUri } from "./uri.ts";
@@ -120,17 +120,23 @@ class AwsClient {
   readonly key: AwsKey;
   readonly #http: HttpService;
   readonly #ports: FullPorts;
+  readonly #credentials: AwsCredentialSource;
 
   private constructor(key: AwsKey, http: HttpService, ports: FullPorts) {
     this.key = key;
     this.#http = http;
     this.#ports = ports;
+    this.#credentials = new AwsCredentialSource(ports, key.region);
   }
 
   static async open(uri: string, given: BackendPorts): Promise<AwsClient> {
     const ports = fullPorts(given);
     const key = parseAwsUri(uri, ports.env);
-    const http = new HttpService(key.endpoint, ports, await readAuthorities(ports.env.AWS_CA_BUNDLE));
+    const ca = await readAuthorities(ports.env.AWS_CA_BUNDLE);
+    const http = new HttpService(key.endpoint, ports, {
+      ca,
+      hint: "name its authority: export AWS_CA_BUNDLE=FILE.pem",
+    });
     return new AwsClient(key, http, ports);
   }
 
@@ -148,24 +154,30 @@ class AwsClient {
     return Arn;
   }
 
-  /** The body is wiped. Credentials are read for each call: those of a profile may have been rotated. */
+  /** The body is wiped. Keys of a role that are refused are fetched anew, once. */
   async call(operation: string, body: Uint8Array, onDenied: { hint?: string } = {}): Promise<HttpAnswer> {
-    const credentials = await loadAwsCredentials(this.#ports.env).catch((error) => {
+    try {
+      for (let round = 1; ; round++) {
+        const answer = await this.#once(operation, body);
+        if (answer.status === 200) return answer;
+        const error = awsErrorOf(answer, this.key.uri, onDenied.hint);
+        if (round > 1 || error.code !== "KMS_CREDENTIALS_REFUSED" || !this.#credentials.refused()) throw error;
+      }
+    } finally {
       wipe(body);
-      throw error;
-    });
+    }
+  }
+
+  async #once(operation: string, body: Uint8Array): Promise<HttpAnswer> {
+    const credentials = await this.#credentials.get();
     try {
       const headers = () => this.#headers(operation, body, credentials);
-      const answer = await this.#http.send(() => ({ method: "POST", path: "/", headers: headers(), body }), {
+      return await this.#http.send(() => ({ method: "POST", path: "/", headers: headers(), body }), {
         repeatable: true,
         asksForLater: isThrottling,
       });
-      if (answer.status === 200) return answer;
-      throw awsErrorOf(answer, this.key.uri, onDenied.hint);
     } finally {
-      wipe(body);
-      credentials.secretKey.wipe();
-      credentials.sessionToken?.wipe();
+      wipeCredentials(credentials);
     }
   }
 

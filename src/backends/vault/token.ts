@@ -1,4 +1,4 @@
-/** The token that Vault wants to see: given, in a file that somebody renews, or from an AppRole login; renewed in time. */
+/** The token that Vault wants to see: given, in a file that somebody renews, or from a machine's login; renewed in time. */
 import { z } from "zod";
 import { utf8, wipe } from "../../base/index.ts";
 import { GuardedBytes } from "../../host/index.ts";
@@ -6,23 +6,17 @@ import { backendError } from "../errors.ts";
 import type { HttpAnswer, HttpRequest, HttpService } from "../http-service.ts";
 import type { FullPorts } from "../ports.ts";
 import { guardSecret, readSecretFile, revealText } from "../private-file.ts";
-import { jsonWithText, takeText } from "../secret-json.ts";
+import { takeText } from "../secret-json.ts";
+import { loginOf, type VaultLogin } from "./login.ts";
 
 /** When this much of a token's life is over, it is renewed. */
 const RENEW_AFTER = 0.5;
 const MAX_TIMER_MILLISECONDS = 2 ** 31 - 1;
-const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 const lookupSchema = z.object({ data: z.object({ ttl: z.number(), renewable: z.boolean().optional() }) });
 const authSchema = z.object({ auth: z.object({ lease_duration: z.number(), renewable: z.boolean().optional() }) });
 
-type Source = { kind: "given" } | { kind: "file"; path: string } | { kind: "approle"; login: AppRole };
-
-interface AppRole {
-  readonly mount: string;
-  readonly roleId: string;
-  readonly secretId: () => Promise<GuardedBytes>;
-}
+type Source = { kind: "given" } | { kind: "file"; path: string } | { kind: "login"; login: VaultLogin };
 
 export interface TokenLease {
   /** A string for the time of a request: ask anew for each. */
@@ -43,8 +37,7 @@ export class VaultToken {
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * VAULT_TOKEN, VAULT_TOKEN_FILE, or VAULT_ROLE_ID with VAULT_SECRET_ID or VAULT_SECRET_ID_FILE (mount
-   * VAULT_APPROLE_MOUNT, `approle` when absent). Throws KMS_CREDENTIALS_MISSING.
+   * VAULT_TOKEN, VAULT_TOKEN_FILE, or what `loginOf` finds. Throws KMS_CREDENTIALS_MISSING.
    */
   constructor(http: HttpService, ports: FullPorts, namespace: string | undefined) {
     this.#http = http;
@@ -77,7 +70,7 @@ export class VaultToken {
   }
 
   async #fetch(): Promise<void> {
-    if (this.#source.kind === "approle") return this.#login(this.#source.login);
+    if (this.#source.kind === "login") return this.#login(this.#source.login);
     this.#token =
       this.#source.kind === "file"
         ? await readSecretFile(this.#source.path)
@@ -92,9 +85,9 @@ export class VaultToken {
     if (known?.success && known.data.data.renewable) this.#renewIn(known.data.data.ttl);
   }
 
-  async #login(login: AppRole): Promise<void> {
-    using secretId = await login.secretId();
-    const body = secretId.use((bytes) => jsonWithText("secret_id", bytes, { role_id: login.roleId }));
+  /** Once: the secret of an AppRole may be good for one use. */
+  async #login(login: VaultLogin): Promise<void> {
+    const body = await login.body();
     try {
       const answer = await this.#http.send(
         () => ({
@@ -105,21 +98,21 @@ export class VaultToken {
         }),
         { repeatable: false },
       );
-      this.#takeLogin(answer);
+      this.#takeLogin(answer, `${login.name} login`);
     } finally {
       wipe(body);
     }
   }
 
-  #takeLogin(answer: HttpAnswer): void {
+  #takeLogin(answer: HttpAnswer, who: string): void {
     if (answer.status === 503) throw backendError("KMS_SEALED", { detail: this.#http.origin });
     if (answer.status !== 200)
-      throw backendError("KMS_CREDENTIALS_REFUSED", { detail: `AppRole login, status ${answer.status}` });
+      throw backendError("KMS_CREDENTIALS_REFUSED", { detail: `${who}, status ${answer.status}` });
     const { secret, rest } = takeText(answer.body, "client_token");
     const auth = authSchema.safeParse(rest);
     if (!auth.success) {
       wipe(secret);
-      throw backendError("KMS_ANSWER_INVALID", { detail: "the AppRole login" });
+      throw backendError("KMS_ANSWER_INVALID", { detail: who });
     }
     this.#token = GuardedBytes.take(secret);
     this.#renewIn(auth.data.auth.lease_duration);
@@ -164,15 +157,7 @@ export class VaultToken {
 function sourceOf(env: FullPorts["env"]): Source {
   if (env.VAULT_TOKEN) return { kind: "given" };
   if (env.VAULT_TOKEN_FILE) return { kind: "file", path: env.VAULT_TOKEN_FILE };
-  const { VAULT_ROLE_ID: roleId, VAULT_SECRET_ID: secretId, VAULT_SECRET_ID_FILE: path } = env;
-  const mount = env.VAULT_APPROLE_MOUNT ?? "approle";
-  if (!roleId || !(secretId || path) || !mount.split("/").every((part) => SEGMENT.test(part)))
-    throw backendError("KMS_CREDENTIALS_MISSING", {
-      detail: "neither a token nor an AppRole",
-      hint: "export VAULT_TOKEN, VAULT_TOKEN_FILE, or VAULT_ROLE_ID with VAULT_SECRET_ID_FILE",
-    });
-  const open = async () => (path ? readSecretFile(path) : guardSecret(utf8(secretId ?? ""), "VAULT_SECRET_ID"));
-  return { kind: "approle", login: { mount, roleId, secretId: open } };
+  return { kind: "login", login: loginOf(env) };
 }
 
 /** The rest of an answer that shows the token itself, without it. */

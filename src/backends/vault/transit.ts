@@ -8,7 +8,8 @@ import { backendError } from "../errors.ts";
 import { type HttpAnswer, HttpService, readAuthorities } from "../http-service.ts";
 import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
 import { BACKEND_LIMITS } from "../limits.ts";
-import { type BackendPorts, fullPorts } from "../ports.ts";
+import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
+import { readCredentialFile } from "../private-file.ts";
 import { jsonWithBase64, parseAnswer, takeBase64 } from "../secret-json.ts";
 import { ecPublicPem, type SigningBackend, type SigningHash } from "../signing-backend.ts";
 import { VaultToken } from "./token.ts";
@@ -162,7 +163,7 @@ class VaultClient {
   static async open(uri: string, given: BackendPorts): Promise<VaultClient> {
     const ports = fullPorts(given);
     const key = parseVaultUri(uri, ports.env);
-    const http = new HttpService(key.origin, ports, await readAuthorities(ports.env.VAULT_CACERT));
+    const http = await connect(key.origin, ports);
     return new VaultClient(key, http, new VaultToken(http, ports, key.namespace));
   }
 
@@ -236,6 +237,20 @@ class VaultClient {
     if (/does not support|not supported|unsupported key type/.test(words))
       return backendError("KMS_KEY_UNFIT", { detail });
     return refusal?.(words) ?? backendError("KMS_REFUSED", { detail });
+  }
+}
+
+/** With VAULT_CACERT, and the certificate of this side where VAULT_CLIENT_CERT and VAULT_CLIENT_KEY name one. */
+async function connect(origin: string, ports: FullPorts): Promise<HttpService> {
+  const { VAULT_CACERT: authorities, VAULT_CLIENT_CERT: certificate, VAULT_CLIENT_KEY: keyPath } = ports.env;
+  const hint = "name its authority: export VAULT_CACERT=FILE.pem";
+  const ca = await readAuthorities(authorities);
+  if (!certificate || !keyPath) return new HttpService(origin, ports, { ca, hint });
+  const key = await readCredentialFile(keyPath, BACKEND_LIMITS.credentialFileBytes);
+  try {
+    return new HttpService(origin, ports, { ca, hint, certificate: await readAuthorities(certificate), key });
+  } finally {
+    wipe(key);
   }
 }
 
