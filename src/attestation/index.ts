@@ -16,7 +16,15 @@ export {
   signReferenceValues,
   withReferenceValues,
 } from "./appraisal-reference.ts";
-export type { AttestedClaims, Evidence, EvidenceCollector, EvidenceVerifier } from "./attestation.ts";
+export type { Anchors, CollateralReader } from "./appraisal-verifiers.ts";
+export type {
+  AttestedClaims,
+  AttestedDevices,
+  DeviceCollector,
+  Evidence,
+  EvidenceCollector,
+  EvidenceVerifier,
+} from "./attestation.ts";
 export { type AzureEvidence, parseAzureEvidence } from "./azure/evidence.ts";
 export { type HclReport, parseHclReport } from "./azure/hcl.ts";
 export { type AzureProfile, azureProfile } from "./azure/profile.ts";
@@ -34,6 +42,12 @@ export { createFetcher, type Fetcher } from "./collateral/fetcher.ts";
 export { loadCollateral, readCollateralFiles } from "./collateral/files.ts";
 export { openCollateral } from "./collateral/open.ts";
 export { type CollateralSet, type NamedFile, readCollateralSet } from "./collateral/set.ts";
+export {
+  createDeviceCollector,
+  DEVICE_CLASSES,
+  type DeviceClass,
+  type DeviceCollectorOptions,
+} from "./collect/devices.ts";
 export { createGramineCollector, findGramine } from "./collect/gramine.ts";
 export { createNvattestCollector } from "./collect/nvattest.ts";
 export { createTsmCollector, findTsm, type TsmPorts } from "./collect/tsm.ts";
@@ -106,7 +120,13 @@ export {
 } from "./nvidia/verifier.ts";
 export { type GpuInput, verifyGpu } from "./nvidia/verify.ts";
 export { rimIds } from "./nvidia/versions.ts";
-export { createRegistry, createVerifiers, type VerifierOptions, type VerifierRegistry } from "./registry.ts";
+export {
+  createRegistry,
+  createVerifiers,
+  type EvidenceBinding,
+  type VerifierOptions,
+  type VerifierRegistry,
+} from "./registry.ts";
 export type { SgxClaims } from "./sgx/claims.ts";
 export { type SgxProfile, type SgxProfileInput, sgxProfile } from "./sgx/profile.ts";
 export { createSgxVerifier, SGX_KIND } from "./sgx/verifier.ts";

@@ -3,8 +3,18 @@ import { z } from "zod";
 import { modelRef } from "./models.ts";
 import { defineRoute } from "./route.ts";
 
-/** Largest release request, in bytes: evidence with its certificate chains, in base64. */
-export const RELEASE_BODY_BYTES = 512 * 1024;
+/** Evidence of a processor with its logs and chains, in bytes. */
+export const EVIDENCE_BYTES = 2 * 1024 * 1024;
+
+/** Evidence of all devices of a machine, in bytes. */
+export const DEVICE_EVIDENCE_BYTES = 1024 * 1024;
+
+/** Largest release request, in bytes: both in base64, and what is around them. */
+export const RELEASE_BODY_BYTES = inBase64(EVIDENCE_BYTES) + inBase64(DEVICE_EVIDENCE_BYTES) + 16 * 1024;
+
+function inBase64(bytes: number): number {
+  return Math.ceil((bytes * 4) / 3);
+}
 
 const nonce = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "32 bytes, base64url");
 const base64Url = z.string().regex(/^[A-Za-z0-9_-]+$/, "base64url");
@@ -16,7 +26,9 @@ export const releaseRequest = z.strictObject({
   model: modelRef,
   evidence: z.strictObject({
     kind: z.string().regex(/^[a-z0-9-]{1,32}$/, "lower-case letters, digits and -"),
-    data: base64Url.max(384 * 1024),
+    data: base64Url.max(inBase64(EVIDENCE_BYTES)),
+    /** Of the NVIDIA devices of the same machine; the evidence of the processor covers it (spec/key-release.md). */
+    devices: base64Url.max(inBase64(DEVICE_EVIDENCE_BYTES)).optional(),
   }),
 });
 

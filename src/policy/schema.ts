@@ -11,6 +11,7 @@ type Vulnerabilities = {
   unknown?: Long,
   advisoriesMatched?: Bool,
 };
+type Devices = { gpus: Long, switches: Long, measurement: String };
 type Attestation = {
   kind: String,
   measurement: String,
@@ -18,6 +19,7 @@ type Attestation = {
   tcbStatus?: String,
   product?: String,
   advisories?: Long,
+  devices?: Devices,
 };
 
 entity Group;

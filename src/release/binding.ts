@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { fromBase64Url, toHex, utf8 } from "../base/index.ts";
 import { jcs } from "../codec/index.ts";
+import { RELEASE_LIMITS } from "./limits.ts";
 
 export interface ReleaseBinding {
   /** 32 bytes, base64url, as on the wire. */
@@ -10,13 +11,30 @@ export interface ReleaseBinding {
   readonly publicKey: string;
   /** `name@version`. */
   readonly model: string;
+  /** `digestDevices` of the evidence of the machine's devices; absent: the processor alone is shown. */
+  readonly devices?: string;
 }
 
-/** The 64 bytes that the environment binds into its evidence: SHA-512 of canonical JSON. */
-export function reportDataOf(binding: ReleaseBinding): Uint8Array {
-  const { nonce, publicKey, model } = binding;
-  const text = jcs({ purpose: "modelkeep key release v1", nonce, public_key: publicKey, model });
+/** SHA-512 of canonical JSON; the purpose keeps apart what is made from the same nonce (spec/key-release.md). */
+function derive(purpose: string, { nonce, publicKey, model, devices }: ReleaseBinding): Uint8Array {
+  const text = jcs({ purpose, nonce, public_key: publicKey, model, ...(devices === undefined ? {} : { devices }) });
   return new Uint8Array(createHash("sha512").update(text).digest());
+}
+
+/** The 64 bytes that the environment binds into the evidence of its processor, and with it the evidence of its devices. */
+export function reportDataOf(binding: ReleaseBinding): Uint8Array {
+  return derive("modelkeep key release v1", binding);
+}
+
+/** The 32 bytes that every device of the machine signs, asked for before the processor is. */
+export function deviceNonceOf({ nonce, publicKey, model }: ReleaseBinding): Uint8Array {
+  const bytes = derive("modelkeep key release v1 devices", { nonce, publicKey, model });
+  return bytes.slice(0, RELEASE_LIMITS.deviceNonceBytes);
+}
+
+/** SHA-384, hex, over the evidence of the devices byte for byte as it is sent. */
+export function digestDevices(evidence: Uint8Array): string {
+  return toHex(createHash("sha384").update(evidence).digest());
 }
 
 /** HPKE info: the sealed key opens for this nonce and this package only. */

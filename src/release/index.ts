@@ -1,5 +1,5 @@
 /** Floor 6: a key for an environment that proved what it is; both halves. */
-export { type ReleaseBinding, reportDataOf } from "./binding.ts";
+export { deviceNonceOf, digestDevices, type ReleaseBinding, reportDataOf } from "./binding.ts";
 export { type PackageKeyRequest, requestPackageKey } from "./client.ts";
 export { keyNotGranted } from "./errors.ts";
 export { RELEASE_LIMITS } from "./limits.ts";

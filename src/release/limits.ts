@@ -1,6 +1,8 @@
 /** Limits of the key release. */
 export const RELEASE_LIMITS = {
   nonceBytes: 32,
+  /** What each device of a machine signs. */
+  deviceNonceBytes: 32,
   /** Life of a challenge, in milliseconds. */
   challengeMilliseconds: 60_000,
   /** Challenges that one principal may have open. */

@@ -1,5 +1,5 @@
 /** The server's half of a key release: challenge, appraisal, policy, KMS, seal, record. */
-import type { AttestedClaims, Evidence } from "../attestation/index.ts";
+import type { AttestedClaims, AttestedDevices, Evidence } from "../attestation/index.ts";
 import {
   type AuditEvent,
   type Caller,
@@ -10,7 +10,7 @@ import {
   wipe,
 } from "../base/index.ts";
 import type { ReleaseReply, ReleaseRequest } from "../contract/index.ts";
-import { type ReleaseBinding, reportDataOf, sealAad, sealInfo } from "./binding.ts";
+import { deviceNonceOf, digestDevices, type ReleaseBinding, reportDataOf, sealAad, sealInfo } from "./binding.ts";
 import { Challenges } from "./challenges.ts";
 import { keyNotGranted, releaseError } from "./errors.ts";
 import { readPublicKey, sealTo } from "./hpke.ts";
@@ -30,7 +30,7 @@ class Release<Model extends ReleasableModel> {
   readonly #ports: ReleasePorts<Model>;
   readonly #request: ReleaseRequest;
   readonly #caller: Caller;
-  readonly #binding: ReleaseBinding;
+  #binding: ReleaseBinding;
   #claims: AttestedClaims | undefined;
   #model: Model | undefined;
   #decision: PolicyDecision | undefined;
@@ -61,10 +61,13 @@ class Release<Model extends ReleasableModel> {
   async #appraise(): Promise<AttestedClaims> {
     const { evidence } = this.#request;
     const data = fromBase64Url(evidence.data);
-    if (!data) throw keyNotGranted("evidence.format");
-    const given: Evidence = { kind: evidence.kind, data };
+    const devices = evidence.devices === undefined ? undefined : fromBase64Url(evidence.devices);
+    if (!data || (evidence.devices !== undefined && !devices)) throw keyNotGranted("evidence.format");
+    if (devices) this.#binding = { ...this.#binding, devices: digestDevices(devices) };
+    const given: Evidence = { kind: evidence.kind, data, ...(devices ? { devices } : {}) };
+    const binding = { reportData: reportDataOf(this.#binding), deviceNonce: deviceNonceOf(this.#binding) };
     try {
-      return await this.#ports.verifiers.verify(given, reportDataOf(this.#binding), this.#ports.clock.now());
+      return await this.#ports.verifiers.verify(given, binding, this.#ports.clock.now());
     } catch (error) {
       if (error instanceof ModelkeepError && error.code === "EVIDENCE_REFUSED") {
         throw keyNotGranted(String(error.extra?.rule ?? "evidence"), error);
@@ -133,6 +136,7 @@ class Release<Model extends ReleasableModel> {
         token: this.#caller.tokenId,
         ...(model ? { package_id: model.packageId } : {}),
         ...(claims ? { attestation: claims.kind, measurement: claims.measurement, debug: claims.debug } : {}),
+        ...(claims?.devices ? { devices: claims.devices.measurement, ueids: claims.devices.ueids.join(" ") } : {}),
       },
     };
   }
@@ -157,13 +161,18 @@ export function releaseContext(model: ReleasableModel, claims: AttestedClaims): 
   };
 }
 
-function attestationContext({ kind, measurement, debug, tcbStatus, product, advisories }: AttestedClaims) {
+function attestationContext({ kind, measurement, debug, tcbStatus, product, advisories, devices }: AttestedClaims) {
   return {
     ...{ kind, measurement, debug },
     ...(tcbStatus === undefined ? {} : { tcbStatus }),
     ...(product === undefined ? {} : { product }),
     ...(advisories === undefined ? {} : { advisories: advisories.length }),
+    ...(devices ? { devices: devicesContext(devices) } : {}),
   };
+}
+
+function devicesContext({ gpus, switches, measurement }: AttestedDevices) {
+  return { gpus, switches, measurement };
 }
 
 function ruleOf(decision: PolicyDecision): string {

@@ -1,5 +1,5 @@
 /** Every route of the API with what answers it, and the two services that exist for routes alone: models and key release. */
-import type { createVerifiers } from "../attestation/index.ts";
+import type { Anchors, createVerifiers } from "../attestation/index.ts";
 import type { AuditLog } from "../audit/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
 import { type Authorizer, type Clock, copySecret, type Log, type Random, type Recorder } from "../base/index.ts";
@@ -44,6 +44,7 @@ export interface ApiPorts extends ApiServices {
   readonly authorizer: () => Authorizer;
   readonly recorder: Recorder;
   readonly wrappers: readonly KeyWrapper[];
+  readonly anchors?: Anchors;
 }
 
 export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {

@@ -13,6 +13,7 @@ import {
 import { openApiDocument, type Route } from "../contract/index.ts";
 import { PrincipalLimiter } from "../gateway/index.ts";
 import { readBodyBounded } from "./body.ts";
+import { BodyBudget, type BodyShare } from "./budget.ts";
 import { serverError } from "./errors.ts";
 import type { Implementation, RouteRequest } from "./handler.ts";
 import { SERVER_LIMITS } from "./limits.ts";
@@ -73,7 +74,8 @@ export function createApp(ports: AppPorts): Hono {
   );
   app.route("/", ports.oauth);
   const limiter = new PrincipalLimiter(SERVER_LIMITS, ports.clock);
-  for (const implementation of ports.implementations) mountRoute(app, implementation, ports, limiter);
+  const doors = { limiter, budget: new BodyBudget() };
+  for (const implementation of ports.implementations) mountRoute(app, implementation, ports, doors);
   app.notFound((c) =>
     problemResponse(serverError("NO_SUCH_ROUTE", { detail: `${c.req.method} ${c.req.path.slice(0, 200)}` })),
   );
@@ -104,7 +106,12 @@ function mountMetrics(app: Hono, ports: AppPorts): void {
   );
 }
 
-function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts, limiter: PrincipalLimiter): void {
+interface Doors {
+  readonly limiter: PrincipalLimiter;
+  readonly budget: BodyBudget;
+}
+
+function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts, { limiter, budget }: Doors): void {
   const { route } = implementation;
   const path = route.path.replace(/\{(\w+)\}/g, ":$1");
   app.on(route.method, path, async (c) => {
@@ -119,17 +126,26 @@ function mountRoute(app: Hono, implementation: Implementation, ports: AppPorts, 
             url,
           })
         : undefined;
-    const leave = caller && limiter.enter(entityText(caller.principal));
+    const principal = caller && entityText(caller.principal);
+    const leave = principal === undefined ? undefined : limiter.enter(principal);
+    const share = principal === undefined ? undefined : budget.share(principal);
     try {
-      return await answer(c, implementation, url, caller);
+      return await answer(c, implementation, { url, caller, share });
     } finally {
+      share?.end();
       leave?.();
     }
   });
 }
 
-async function answer(c: Context, { route, handle }: Implementation, url: string, caller: Caller | undefined) {
-  const raw = route.method === "GET" ? c.req.query() : await readBody(c.req.raw, route);
+interface Asked {
+  readonly url: string;
+  readonly caller: Caller | undefined;
+  readonly share: BodyShare | undefined;
+}
+
+async function answer(c: Context, { route, handle }: Implementation, { url, caller, share }: Asked) {
+  const raw = route.method === "GET" ? c.req.query() : await readBody(c.req.raw, route, share);
   const parsed = route.body.safeParse(raw ?? {});
   if (!parsed.success) throw invalidBody(parsed.error.issues);
   const request: RouteRequest<unknown> = {
@@ -148,8 +164,8 @@ export function absoluteUrl(url: string, host: string, ports: Pick<AppPorts, "or
   return `${requestOrigin(host, ports.scheme, ports.origins())}${parsed.pathname}${parsed.search}`;
 }
 
-async function readBody(request: Request, route: Route): Promise<unknown> {
-  const bytes = await readBodyBounded(request, route.maxBodyBytes);
+async function readBody(request: Request, route: Route, share: BodyShare | undefined): Promise<unknown> {
+  const bytes = await readBodyBounded(request, route.maxBodyBytes, (size) => share?.take(size));
   if (!bytes) throw tooLarge(route);
   return bytes.length === 0
     ? undefined

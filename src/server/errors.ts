@@ -23,6 +23,12 @@ export const serverError = defineErrors("server", {
     hint: "set public_url in the configuration",
   },
   BODY_TOO_LARGE: { status: 413, exit: EXIT.failed, title: "The body is too large" },
+  SERVER_BUSY: {
+    status: 503,
+    exit: EXIT.unreachable,
+    title: "The server holds as many bytes of requests as it may",
+    hint: "try again in a second",
+  },
   NOT_READY: { status: 503, exit: EXIT.unreachable, title: "The server is not ready" },
   MODEL_NOT_FOUND: { status: 404, exit: EXIT.failed, title: "There is no such model", hint: "modelkeep model list" },
   MODEL_EXISTS: {

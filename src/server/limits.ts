@@ -13,6 +13,10 @@ export const SERVER_LIMITS = {
   principalConcurrentRequests: 64,
   /** Requests to the API of one principal in a minute; bursts of that size are possible. Refusals are recorded. */
   principalRequestsPerMinute: 12_000,
+  /** Bodies of requests with a token that are held at once, in bytes; judging evidence costs about five times as much. */
+  bodiesInFlightBytes: 64 * 1024 * 1024,
+  /** Of these those of one principal, in bytes: nobody fills the room of all. */
+  principalBodiesInFlightBytes: 16 * 1024 * 1024,
   modelsPerPage: 100,
   /** Values in the JSON of a request; the documents of a publication are single strings. */
   bodyValues: 10_000,

@@ -1,5 +1,6 @@
 /** The composition root: opens what the configuration names, builds every module from its ports, and listens. */
 
+import type { Anchors } from "../attestation/index.ts";
 import { openAuditLog } from "../audit/index.ts";
 import { type KeyWrapper, openKeyWrapper } from "../backends/index.ts";
 import type { Clock, Log, Random } from "../base/index.ts";
@@ -26,6 +27,8 @@ export interface ServerOptions {
   readonly talk: (text: string) => void;
   /** Gets the first administrator's one-time code in place of the terminal; must not exist yet. */
   readonly bootstrapCodeFile?: string;
+  /** Other pins than the TEE vendors', for tests with roots of their own; no configuration can set them. */
+  readonly anchors?: Anchors;
 }
 
 export interface RunningServer {

@@ -167,18 +167,24 @@ test("a server's verifier: status, product and advisories are claims; other byte
   const data = bytesOf("tdx/phala-v4-b0c06f/quote.bin");
   const bound = data.slice(48 + 520, 48 + 584);
   const now = Date.parse("2025-06-25T00:00:00Z");
-  const claims = await verifiers.verify({ kind: "tdx", data }, bound, now);
+  const claims = await verifiers.verify({ kind: "tdx", data }, { reportData: bound }, now);
   assert.equal(claims.tcbStatus, "UpToDate");
   assert.deepEqual(claims.advisories, []);
   const refused = (rule: string) => (error: unknown) => error instanceof ModelkeepError && error.extra?.rule === rule;
-  await assert.rejects(verifiers.verify({ kind: "tdx", data }, new Uint8Array(64), now), refused("dcap.report-data"));
-  await assert.rejects(verifiers.verify({ kind: "sgx", data }, bound, now), refused("evidence.kind"));
+  await assert.rejects(
+    verifiers.verify({ kind: "tdx", data }, { reportData: new Uint8Array(64) }, now),
+    refused("dcap.report-data"),
+  );
+  await assert.rejects(verifiers.verify({ kind: "sgx", data }, { reportData: bound }, now), refused("evidence.kind"));
   const report = bytesOf("sev-snp/genoa-v5/report.bin");
   const later = Date.parse("2026-06-01T00:00:00Z");
-  const guest = await verifiers.verify({ kind: "snp", data: report }, report.slice(0x50, 0x90), later);
+  const guest = await verifiers.verify({ kind: "snp", data: report }, { reportData: report.slice(0x50, 0x90) }, later);
   assert.equal(guest.product, "Genoa");
   const hex = utf8(Buffer.from(quote.automata()).toString("hex"));
-  await assert.rejects(verifiers.verify({ kind: "tdx", data: hex }, bound, now), "a server takes one form alone");
+  await assert.rejects(
+    verifiers.verify({ kind: "tdx", data: hex }, { reportData: bound }, now),
+    "a server takes one form alone",
+  );
 });
 
 test("signed reference values add to lists and loosen nothing", async (t) => {

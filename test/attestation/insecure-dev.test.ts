@@ -50,12 +50,12 @@ test("without the permission there is no verifier, and the evidence is refused",
   );
   for (const verifiers of [createVerifiers(), createVerifiers({}), createVerifiers({ allowInsecureDev: false })]) {
     assert.deepEqual(verifiers.kinds, []);
-    await assert.rejects(verifiers.verify(await evidence(), reportData, now), refused("evidence.kind"));
+    await assert.rejects(verifiers.verify(await evidence(), { reportData }, now), refused("evidence.kind"));
   }
 });
 
 test("claims: SHA-384 of the canonical launch description, always debug", async () => {
-  const claims = await createVerifiers({ allowInsecureDev: true }).verify(await evidence(), reportData, now);
+  const claims = await createVerifiers({ allowInsecureDev: true }).verify(await evidence(), { reportData }, now);
   assert.equal(claims.measurement, createHash("sha384").update(jcs(launch)).digest("hex"));
   assert.equal(claims.kind, INSECURE_DEV_KIND);
   assert.equal(claims.debug, true);
@@ -77,11 +77,14 @@ test("every word of the launch changes the measurement", () => {
 test("other report data, changed fields, other keys and other shapes are refused", async () => {
   const verifiers = createVerifiers({ allowInsecureDev: true });
   const { kind, data } = await evidence();
-  const judge = (bytes: Uint8Array) => verifiers.verify({ kind, data: bytes }, reportData, now);
+  const judge = (bytes: Uint8Array) => verifiers.verify({ kind, data: bytes }, { reportData }, now);
   const other = new Uint8Array(randomBytes(64));
-  await assert.rejects(verifiers.verify({ kind, data }, other, now), refused("evidence.report-data"));
-  await assert.rejects(verifiers.verify({ kind, data }, other.subarray(1), now), refused("evidence.report-data"));
-  await assert.rejects(verifiers.verify({ kind: "snp", data }, reportData, now), refused("evidence.kind"));
+  await assert.rejects(verifiers.verify({ kind, data }, { reportData: other }, now), refused("evidence.report-data"));
+  await assert.rejects(
+    verifiers.verify({ kind, data }, { reportData: other.subarray(1) }, now),
+    refused("evidence.report-data"),
+  );
+  await assert.rejects(verifiers.verify({ kind: "snp", data }, { reportData }, now), refused("evidence.kind"));
   const tamper: [string, (value: Record<string, unknown>) => void][] = [
     ["evidence.signature", (v) => Object.assign(v, { launch: { ...launch, program: "sh" } })],
     ["evidence.signature", (v) => Object.assign(v, { report_data: Buffer.from(other).toString("hex") })],
@@ -107,7 +110,7 @@ test("a key of another kind does not count as a signature", async () => {
     value.public_key = publicKey.export({ type: "spki", format: "der" }).toString("base64");
     value.signature = sign(null, Buffer.from("x"), privateKey).toString("base64");
   });
-  await assert.rejects(verifiers.verify({ kind, data: forged }, reportData, now), refused("evidence.format"));
+  await assert.rejects(verifiers.verify({ kind, data: forged }, { reportData }, now), refused("evidence.format"));
 });
 
 test("no bit of the evidence can be flipped (property)", async () => {
@@ -118,7 +121,7 @@ test("no bit of the evidence can be flipped (property)", async () => {
       const flipped = data.slice();
       flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
       await assert.rejects(
-        verifiers.verify({ kind, data: flipped }, reportData, now),
+        verifiers.verify({ kind, data: flipped }, { reportData }, now),
         (error) => error instanceof ModelkeepError && error.code === "EVIDENCE_REFUSED",
       );
     }),
@@ -142,7 +145,7 @@ test("any bytes as evidence end in a refusal, never in another error (property)"
     fc.asyncProperty(inputs, async (bytes) => {
       fc.pre(!Buffer.from(bytes).equals(data));
       await assert.rejects(
-        verifiers.verify({ kind: INSECURE_DEV_KIND, data: bytes }, reportData, now),
+        verifiers.verify({ kind: INSECURE_DEV_KIND, data: bytes }, { reportData }, now),
         (error) => error instanceof ModelkeepError && error.code === "EVIDENCE_REFUSED",
       );
     }),

@@ -3,7 +3,6 @@ import { z } from "zod";
 import { fromBase64Url, fromHex, parseJson } from "../../base/index.ts";
 import { parsePem } from "../../codec/index.ts";
 import { evidenceRefused } from "../errors.ts";
-import { ATTESTATION_LIMITS } from "../limits.ts";
 import { type HclReport, parseHclReport } from "./hcl.ts";
 import { AZURE_LIMITS } from "./limits.ts";
 
@@ -68,7 +67,7 @@ export function parseAzureEvidence(data: Uint8Array): AzureEvidence {
 
 function readEvidence(data: Uint8Array): z.output<typeof azureEvidence> {
   try {
-    const limits = { maxBytes: ATTESTATION_LIMITS.evidenceBytes, maxDepth: 8, what: "evidence" };
+    const limits = { maxBytes: AZURE_LIMITS.evidenceBytes, maxDepth: 8, what: "evidence" };
     return azureEvidence.parse(parseJson(data, limits));
   } catch (error) {
     throw evidenceRefused("azure.evidence.format", error);

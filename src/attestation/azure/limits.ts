@@ -20,6 +20,8 @@ export const AZURE_LIMITS = {
   pcrValues: 256,
   /** The chip's certificate, as text. */
   vcekCharacters: 32 * 1024,
+  /** Evidence as JSON, in bytes. */
+  evidenceBytes: 256 * 1024,
   /** A TD quote, as text. */
   tdQuoteCharacters: 48 * 1024,
 } as const;

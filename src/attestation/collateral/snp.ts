@@ -2,6 +2,7 @@
 import type { Certificate, Crl } from "../../codec/index.ts";
 import { refusedRule } from "../errors.ts";
 import { parseSnpReport, type SnpReport } from "../snp/evidence.ts";
+import type { SnpAnchors } from "../snp/products.ts";
 import type { SnpProfile } from "../snp/profile.ts";
 import { readVek, sameChip, sameTcb, vekKindOf } from "../snp/vek.ts";
 import type { SnpJudge } from "../snp/verifier.ts";
@@ -28,13 +29,14 @@ export function findSnpCollateral(set: CollateralSet, report: Uint8Array): SnpCo
 }
 
 /** Judges with the collateral of the set; what the guest brought comes first. */
-export function snpJudgeOf(set: CollateralSet, profile: SnpProfile): SnpJudge {
+export function snpJudgeOf(set: CollateralSet, profile: SnpProfile, anchors?: SnpAnchors): SnpJudge {
   return ({ report, certificates }, now, expectedReportData) => {
     const found = findSnpCollateral(set, report);
     return verifySnp({
       ...{ report, profile, now, crls: found.crls },
       certificates: [...certificates, ...found.certificates],
       ...(expectedReportData ? { expectedReportData } : {}),
+      ...(anchors ? { anchors } : {}),
     });
   };
 }

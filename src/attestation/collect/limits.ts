@@ -10,8 +10,10 @@ export const COLLECT_LIMITS = {
   retryMs: 50,
   /** The name of a provider, or a counter, in bytes. */
   wordBytes: 64,
-  /** What nvattest prints, in bytes. */
-  deviceEvidenceBytes: 256 * 1024,
+  /** What nvattest prints of one class of devices, in bytes. */
+  deviceEvidenceBytes: 1024 * 1024,
+  /** What a program prints that answers one question, in bytes. */
+  answerBytes: 16 * 1024,
   /** How long a program may take that collects evidence, in milliseconds. */
   programMs: 60_000,
 } as const;

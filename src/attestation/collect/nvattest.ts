@@ -1,11 +1,11 @@
 /** Evidence of NVIDIA devices: what NVIDIA's own program `nvattest` collects. */
 import { toHex } from "../../base/index.ts";
-import { childProcess } from "../../host/index.ts";
 import type { EvidenceCollector } from "../attestation.ts";
 import { attestationError } from "../errors.ts";
 import { NVIDIA_KIND } from "../nvidia/evidence.ts";
 import { NVIDIA_LIMITS } from "../nvidia/limits.ts";
 import { COLLECT_LIMITS } from "./limits.ts";
+import { runProgram } from "./program.ts";
 
 export interface NvattestOptions {
   /** Default: found in PATH. */
@@ -16,39 +16,18 @@ export interface NvattestOptions {
 
 /** Devices sign the first 32 bytes of the report data. */
 export function createNvattestCollector(options: NvattestOptions = {}): EvidenceCollector {
+  const { program = "nvattest", device = "gpu", signal } = options;
   return {
     kind: NVIDIA_KIND,
     async collect(reportData) {
       if (reportData.length < NVIDIA_LIMITS.nonceBytes)
         throw attestationError("COLLECT_FAILED", { detail: `report data of ${reportData.length} bytes` });
       const nonce = toHex(reportData.subarray(0, NVIDIA_LIMITS.nonceBytes));
-      const words = ["collect-evidence", "--device", options.device ?? "gpu", "--nonce", nonce];
-      return { kind: NVIDIA_KIND, data: withoutLog(await runProgram(options, words)) };
+      const words = ["collect-evidence", "--device", device, "--nonce", nonce];
+      const limits = { maxBytes: COLLECT_LIMITS.deviceEvidenceBytes, ...(signal ? { signal } : {}) };
+      return { kind: NVIDIA_KIND, data: withoutLog(await runProgram(program, words, limits)) };
     },
   };
-}
-
-function runProgram({ program = "nvattest", signal }: NvattestOptions, words: readonly string[]): Promise<Uint8Array> {
-  const limits = { maxBuffer: COLLECT_LIMITS.deviceEvidenceBytes, timeout: COLLECT_LIMITS.programMs };
-  return new Promise((resolve, reject) => {
-    childProcess.execFile(
-      program,
-      [...words],
-      { ...limits, encoding: "buffer", windowsHide: true, ...(signal ? { signal } : {}) },
-      (error, stdout) => {
-        if (error) reject(refused(program, error));
-        else resolve(new Uint8Array(stdout));
-      },
-    );
-  });
-}
-
-function refused(program: string, cause: Error & { readonly code?: unknown }) {
-  if (cause.code === "ENOENT") return attestationError("COLLECT_UNAVAILABLE", { detail: program, cause });
-  return attestationError("COLLECT_FAILED", {
-    detail: `${program} ended with ${String(cause.code ?? "a signal")}`,
-    cause,
-  });
 }
 
 /** The JSON begins at its first brace: some versions tell first what they do. */

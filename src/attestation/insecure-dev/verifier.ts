@@ -33,7 +33,7 @@ export function createInsecureDevVerifier(options: { readonly allowInsecureDev: 
 function readEvidence(data: Uint8Array): InsecureEvidence {
   let value: unknown;
   try {
-    value = parseJson(data, { maxBytes: ATTESTATION_LIMITS.evidenceBytes, maxDepth: 8, what: "evidence" });
+    value = parseJson(data, { maxBytes: ATTESTATION_LIMITS.insecureEvidenceBytes, maxDepth: 8, what: "evidence" });
   } catch (error) {
     throw evidenceRefused("evidence.format", error);
   }

@@ -80,7 +80,7 @@ export function makeGpuEvidence(arch: NvidiaArch, report: Uint8Array, chainPem: 
 
 function readJson(data: Uint8Array): unknown {
   try {
-    return parseJson(data, { maxBytes: ATTESTATION_LIMITS.evidenceBytes, maxDepth: 8, what: "evidence" });
+    return parseJson(data, { maxBytes: ATTESTATION_LIMITS.deviceEvidenceBytes, maxDepth: 8, what: "evidence" });
   } catch (error) {
     throw evidenceRefused("nvidia.evidence.format", error);
   }

@@ -16,18 +16,18 @@ export const NVIDIA_LIMITS = {
   chainCertificates: 8,
   /** One reference manifest, in bytes; issued ones have at most 26 KiB. */
   rimBytes: 256 * 1024,
-  /** Reference manifests for one appraisal. */
-  rims: 64,
+  /** Reference manifests for one appraisal: a server has those of all its machines. */
+  rims: 256,
   /** Measurements in a manifest. */
   rimMeasurements: 256,
   /** Values that one measurement may have. */
   rimAlternatives: 32,
   /** Verified manifests that a cache keeps. */
-  cachedRims: 128,
+  cachedRims: 512,
   /** Verified chains that a cache keeps: one for each device and signer. */
   cachedPaths: 1024,
-  /** OCSP responses for one appraisal. */
-  ocspResponses: 128,
+  /** OCSP responses for one appraisal: a server has those about all its machines. */
+  ocspResponses: 512,
   /** One OCSP response, in bytes. */
   ocspBytes: 16 * 1024,
   /** The answer of the remote attestation service, in bytes. */

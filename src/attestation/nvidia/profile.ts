@@ -17,6 +17,10 @@ export const nvidiaProfile = z.strictObject({
   archs: list(nvidiaArch).default(["HOPPER", "BLACKWELL", "LS10"]).describe("Architectures that are accepted"),
   gpu_count: count.min(1).optional().describe("How many GPUs the evidence must have, exactly"),
   switch_count: count.optional().describe("How many NVSwitches the evidence must have, exactly"),
+  allow_absent_devices: z
+    .boolean()
+    .default(false)
+    .describe("Release keys to a machine without evidence of devices too; policy then looks at attestation.devices"),
   allow_absent_switches: z
     .boolean()
     .default(false)

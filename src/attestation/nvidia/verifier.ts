@@ -6,7 +6,7 @@ import type { EvidenceVerifier } from "../attestation.ts";
 import { brandClaims } from "../claims.ts";
 import { evidenceRefused } from "../errors.ts";
 import { Rules, type Verdict } from "../verdict.ts";
-import { createNvidiaCache } from "./cache.ts";
+import { createNvidiaCache, type NvidiaCache } from "./cache.ts";
 import type { GpuClaims } from "./claims.ts";
 import { checkDeviceSet, oldestCollateral } from "./composite.ts";
 import { NVIDIA_KIND, type NvidiaEvidence, parseGpuEvidence } from "./evidence.ts";
@@ -19,8 +19,10 @@ export interface NvidiaVerifierOptions {
   readonly profile: NvidiaProfile;
   /** Manifests, XML. */
   readonly rims?: readonly Uint8Array[];
-  /** OCSP responses, DER. */
-  readonly ocsp?: readonly Uint8Array[];
+  /** OCSP responses, DER or read before. */
+  readonly ocsp?: GpuInput["ocsp"];
+  /** Shared with other judges; absent: its own. */
+  readonly cache?: NvidiaCache;
   /** Other pins than NVIDIA's, for tests with roots of their own. */
   readonly anchors?: NonNullable<GpuInput["anchors"]>;
 }
@@ -57,22 +59,36 @@ export type NvidiaJudge = (
   now: number,
 ) => Verdict<readonly GpuClaims[]>;
 
-/** Reads the collateral once. The verdict is over all devices and over the set that they are. */
-export function createNvidiaJudge({ profile, rims = [], ocsp = [], anchors }: NvidiaVerifierOptions): NvidiaJudge {
+export type DevicesJudge = (
+  evidence: NvidiaEvidence,
+  /** 32 bytes. */
+  nonce: Uint8Array,
+  now: number,
+) => readonly Verdict<GpuClaims>[];
+
+/** Reads the collateral once. One verdict for each device; the set that they are is for `checkDeviceSet` to judge. */
+export function createDevicesJudge(options: NvidiaVerifierOptions): DevicesJudge {
+  const { profile, rims = [], ocsp = [], anchors, cache = createNvidiaCache() } = options;
   if (rims.length > NVIDIA_LIMITS.rims) throw evidenceRefused("nvidia.rim.count");
   const answers = parseOcspAnswers(ocsp);
-  const cache = createNvidiaCache();
-  return ({ devices, ccState }, expectedNonce, now) => {
-    const verdicts = devices.map((evidence) =>
+  return ({ devices, ccState }, expectedNonce, now) =>
+    devices.map((evidence) =>
       verifyGpu({
         ...{ evidence, rims, ocsp: answers, profile, now, expectedNonce, cache },
         ...(ccState ? { ccState } : {}),
         ...(anchors ? { anchors } : {}),
       }),
     );
+}
+
+/** The verdict is over all devices and over the set that they are. */
+export function createNvidiaJudge(options: NvidiaVerifierOptions): NvidiaJudge {
+  const judge = createDevicesJudge(options);
+  return (evidence, expectedNonce, now) => {
+    const verdicts = judge(evidence, expectedNonce, now);
     const claims = verdicts.flatMap((verdict) => verdict.claims ?? []);
     const set = new Rules();
-    checkDeviceSet(set, claims, expectedNonce, profile);
+    checkDeviceSet(set, claims, expectedNonce, options.profile);
     const accepted = verdicts.length > 0 && verdicts.every(({ verdict }) => verdict === "accepted");
     return {
       verdict: accepted && set.verdict === "accepted" ? "accepted" : "refused",

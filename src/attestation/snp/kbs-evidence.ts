@@ -2,7 +2,6 @@
 import { z } from "zod";
 import { fromUtf8, parseJson } from "../../base/index.ts";
 import { evidenceRefused } from "../errors.ts";
-import { ATTESTATION_LIMITS } from "../limits.ts";
 import { SNP_LIMITS } from "./limits.ts";
 import { writeTcb } from "./products.ts";
 
@@ -82,7 +81,7 @@ export function parseKbsEvidence(data: Uint8Array): { report: Uint8Array; certif
 /** Strict JSON first; then once more with the text of the wide numbers, which a double would round. */
 function readJson(data: Uint8Array): unknown {
   try {
-    parseJson(data, { maxBytes: ATTESTATION_LIMITS.evidenceBytes, maxDepth: 8, what: "evidence" });
+    parseJson(data, { maxBytes: SNP_LIMITS.jsonBytes, maxDepth: 8, what: "evidence" });
     const reviver = (key: string, value: unknown, context?: { source?: string }) =>
       WIDE.has(key) && typeof value === "number" && !Number.isSafeInteger(value)
         ? BigInt(context?.source ?? "")

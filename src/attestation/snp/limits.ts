@@ -8,6 +8,8 @@ export const SNP_LIMITS = {
   signedBytes: 0x2a0,
   /** A certificate table, as the host hands it to the guest. */
   tableBytes: 64 * 1024,
+  /** Evidence as JSON, with its certificates as lists of numbers, in bytes. */
+  jsonBytes: 256 * 1024,
   /** Entries of a certificate table. */
   tableEntries: 16,
   /** Certificates of one judgement: the evidence's and the configuration's. */

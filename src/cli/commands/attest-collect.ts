@@ -1,9 +1,12 @@
 /** modelkeep attest collect: evidence of the machine that it is typed on; and which TEE that machine has. */
 import { resolve } from "node:path";
 import {
+  createDeviceCollector,
   createGramineCollector,
   createNvattestCollector,
   createTsmCollector,
+  DEVICE_CLASSES,
+  type DeviceCollector,
   type EvidenceCollector,
   findGramine,
   findTsm,
@@ -11,7 +14,7 @@ import {
 } from "../../attestation/index.ts";
 import { fromHex, type Random, toBase64, toHex } from "../../base/index.ts";
 import { writeFileAtomic } from "../../host/index.ts";
-import type { Command, CommandContext, CommandInput } from "../command.ts";
+import type { Command, CommandContext, CommandInput, CommandOption } from "../command.ts";
 import { cliError } from "../errors.ts";
 
 const REPORT_DATA_BYTES = 64;
@@ -53,6 +56,35 @@ export const attestCollect: Command = {
     return { data: { ...told, output: path }, text: [`${kind}: ${data.length} bytes in ${path}`, next] };
   },
 };
+
+export const DEVICE_OPTIONS: readonly CommandOption[] = [
+  {
+    flag: "--device",
+    value: "CLASS",
+    about: "show NVIDIA's devices of this machine too, bound into its evidence: gpu, and nvswitch where it has some",
+    choices: DEVICE_CLASSES,
+    repeatable: true,
+  },
+  { flag: "--nvattest", value: "FILE", about: "NVIDIA's nvattest, if it is not in PATH" },
+  { flag: "--nvidia-smi", value: "FILE", about: "NVIDIA's nvidia-smi, if it is not in PATH" },
+];
+
+/** Nothing when no class of devices is named. */
+export function devicesOf(context: CommandContext, input: CommandInput): { readonly devices?: DeviceCollector } {
+  const named = input.all("--device");
+  const classes = DEVICE_CLASSES.filter((word) => named.includes(word));
+  const [nvattest, nvidiaSmi] = [input.text("--nvattest"), input.text("--nvidia-smi")];
+  if (classes.length === 0) {
+    if (nvattest !== undefined || nvidiaSmi !== undefined)
+      throw cliError("USAGE", { detail: "--nvattest and --nvidia-smi belong to --device" });
+    return {};
+  }
+  const programs = {
+    ...(nvattest === undefined ? {} : { nvattest }),
+    ...(nvidiaSmi === undefined ? {} : { nvidiaSmi }),
+  };
+  return { devices: createDeviceCollector({ classes, signal: context.signal, ...programs }) };
+}
 
 async function chooseCollector(context: CommandContext, input: CommandInput): Promise<EvidenceCollector> {
   const [source, given, program] = [input.text("--from"), input.text("--folder"), input.text("--program")];

@@ -20,7 +20,7 @@ import type { Command, CommandContext, CommandInput, CommandResult } from "../co
 import { CODE_BYTES, ensureEnrolled } from "../connect.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
-import { tsmPorts } from "./attest-collect.ts";
+import { DEVICE_OPTIONS, devicesOf, tsmPorts } from "./attest-collect.ts";
 import { acceptedKeys, RUN_TRUST_OPTIONS, readRunTrust } from "./run-trust.ts";
 
 const HINT = "modelkeep run keeper@1 --trust signer.pub --tee insecure-dev -- PROGRAM {model}";
@@ -57,6 +57,7 @@ export const run: Command = {
       about: "kind of evidence: of this guest, or insecure-dev, which proves nothing",
       choices: TEES,
     },
+    ...DEVICE_OPTIONS,
     { flag: "--mount", value: "KIND", about: "how the program reads", choices: ["tmpfs"], default: "tmpfs" },
     { flag: "--verify", value: "WHEN", about: "full: all before the start", choices: ["full"], default: "full" },
     { flag: "--insecure-allow-swap", about: "load although pages of the model may go to a swap device" },
@@ -124,6 +125,7 @@ async function runModel(
     const packageKey = await requestPackageKey({
       api,
       collector,
+      ...devicesOf(context, input),
       model: asked.ref,
       packageId: model.package_id,
     });
