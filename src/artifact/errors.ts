@@ -29,7 +29,7 @@ export const artifactError = defineErrors("artifact", {
     status: 400,
     exit: EXIT.usage,
     title: "That store is not known",
-    hint: "this version stores in folders: file:///PATH",
+    hint: "file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX, oci://HOST/REPOSITORY:TAG",
   },
   STORE_UNREADABLE: { status: 500, exit: EXIT.failed, title: "The store cannot be read" },
   STORE_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The store cannot be written" },

@@ -7,6 +7,6 @@ export { FolderContent } from "./folder-content.ts";
 export * from "./formats/index.ts";
 export { ARTIFACT_LIMITS } from "./limits.ts";
 export { OciContent } from "./oci-content.ts";
-export { openBlobStore } from "./open-store.ts";
 export { StoreContent } from "./store-content.ts";
+export { openBlobStore } from "./stores/open-store.ts";
 export * from "./walk.ts";

@@ -10,7 +10,10 @@ export const ARTIFACT_LIMITS = {
   linkedFolders: 10_000,
   ociManifestBytes: 4 * 1024 * 1024,
   ociLayers: 10_000,
+  /** A whole name; what S3 and Google take. */
   blobNameBytes: 1_024,
+  /** Between two slashes; what file systems take. */
+  blobPartBytes: 255,
   /** The JSON header of a safetensors file, in bytes; the format's own limit. */
   safetensorsHeaderBytes: 100_000_000,
   safetensorsTensors: 100_000,

@@ -101,7 +101,10 @@ test("files are read in chunks of one buffer, and one that changed its length is
 test("a blob is whole or not there, and a failed write leaves the old one", async () => {
   const folder = temporaryFolder();
   const store = await makeStore(folder);
-  assert.deepEqual(await store.write("a/b.bin", [Buffer.from("01"), Buffer.from("23")]), { bytes: 4 });
+  assert.deepEqual(await store.write("a/b.bin", [Buffer.from("01"), Buffer.from("23")]), {
+    bytes: 4,
+    confirmed: false,
+  });
   const failing = async function* () {
     yield Buffer.from("half");
     throw new Error("the source broke");
@@ -135,7 +138,7 @@ test("a name never leaves the store, and links and pipes in it are no blobs", as
   const folder = temporaryFolder();
   const store = await makeStore(join(folder, "store"));
   await store.write("a", [Buffer.from("x")]);
-  const bad = ["", ".", "..", "../a", "/a", "a/", "a//b", "a/../b", ".tmp-x", "a\0", "a b", "é", "x".repeat(2_000)];
+  const bad = ["", ".", "..", "../a", "/a", "a/", "a//b", "a/../b", ".tmp-x", "a\0", "a\\b", "x".repeat(2_000)];
   for (const name of bad) {
     for (const work of [
       () => store.read(name, 0, 1),
@@ -165,7 +168,7 @@ test("lists are sorted and hold blobs only; what was left unfinished is cleared 
   const folder = temporaryFolder();
   const store = await makeStore(folder);
   for (const name of ["b/2", "b/10", "a", "b/1", "c/x"]) await store.write(name, [Buffer.from(name)]);
-  for (const name of ["b/.tmp-1", "c/.tmp-2", "odd name"]) writeFileSync(join(folder, name), "");
+  for (const name of ["b/.tmp-1", "c/.tmp-2", "odd\tname"]) writeFileSync(join(folder, name), "");
   const list = async (prefix: string) => {
     const names: string[] = [];
     for await (const name of store.list(prefix)) names.push(name);
@@ -185,7 +188,7 @@ test("lists are sorted and hold blobs only; what was left unfinished is cleared 
 });
 
 test("addresses that name no folder", async () => {
-  for (const uri of ["s3://b/x", "", "file://host/x", "file:x", "/srv", "file:///a%2Fb", "file:///a%00b"])
+  for (const uri of ["gopher://b/x", "", "file://host/x", "file:x", "/srv", "file:///a%2Fb", "file:///a%00b"])
     assert.equal(await codeOf(() => openBlobStore(uri)), "STORE_URI_UNKNOWN", uri);
   const file = join(temporaryFolder(), "file");
   appendFileSync(file, "");

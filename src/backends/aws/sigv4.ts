@@ -11,11 +11,15 @@ export interface AwsCredentials {
 
 export interface RequestToSign {
   readonly method: string;
-  /** Encoded; the query is empty. */
+  /** Encoded. */
   readonly path: string;
+  /** Encoded and sorted; without it the query is empty. */
+  readonly query?: string;
   /** Lower-case names; `host` is among them. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
+  /** Hex SHA-256 of the body, where it is known already. */
+  readonly bodyHash?: string;
   readonly region: string;
   readonly service: string;
   /** Milliseconds since the epoch. */
@@ -36,11 +40,11 @@ export function signRequest(
   const canonical = [
     request.method,
     request.path,
-    "",
+    request.query ?? "",
     ...names.map((name) => `${name}:${(headers[name] ?? "").trim().replace(/ +/g, " ")}`),
     "",
     names.join(";"),
-    hashOf(request.body),
+    request.bodyHash ?? hashOf(request.body),
   ].join("\n");
   const text = [ALGORITHM, stamp, scope, hashOf(utf8(canonical))].join("\n");
   const key = signingKey(credentials.secretKey, scope.split("/"));

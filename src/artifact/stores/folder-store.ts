@@ -1,17 +1,29 @@
 /** A blob store in a folder: names are relative paths, writes are atomic and durable. */
 import { randomUUID } from "node:crypto";
 import { dirname, join } from "node:path";
-import { baseError, ModelkeepError } from "../base/index.ts";
-import { files, fsSync, syncFolder, systemErrorCode } from "../host/index.ts";
-import type { BlobStat, BlobStore, OpenBlob } from "./blob-store.ts";
-import { artifactError } from "./errors.ts";
-import { ARTIFACT_LIMITS } from "./limits.ts";
-import { compareCodePoints } from "./walk.ts";
+import { storeError } from "../../backends/index.ts";
+import { baseError, ModelkeepError } from "../../base/index.ts";
+import { files, fsSync, syncFolder, systemErrorCode } from "../../host/index.ts";
+import type {
+  BlobChunks,
+  BlobStat,
+  BlobStore,
+  LocalFile,
+  OpenBlob,
+  WriteOptions,
+  WrittenBlob,
+} from "../blob-store.ts";
+import { artifactError } from "../errors.ts";
+import { ARTIFACT_LIMITS } from "../limits.ts";
+import { compareCodePoints } from "../walk.ts";
+import { checkBlobName, isBlobName } from "./blob-name.ts";
 
-const NAME = /^[A-Za-z0-9@+_-][A-Za-z0-9@+._-]*(\/[A-Za-z0-9@+_-][A-Za-z0-9@+._-]*)*$/;
 /** No blob's name begins with a dot, so these are never taken for one. */
 const TEMPORARY = ".tmp-";
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fsSync.constants;
+
+/** Puts a blob into a new file; resolves to its bytes. */
+type Fill = (handle: files.FileHandle) => Promise<number>;
 
 export class FolderStore implements BlobStore {
   readonly uri: string;
@@ -41,6 +53,7 @@ export class FolderStore implements BlobStore {
         bytes: stat.size,
         read: (start, end, buffer) => readRange(handle, name, start, end, buffer),
         close: () => handle.close(),
+        local: { descriptor: handle.fd, error: (code) => unreadable(name, code) },
       };
     } catch (error) {
       await handle.close();
@@ -60,21 +73,33 @@ export class FolderStore implements BlobStore {
     return bytes;
   }
 
-  async write(name: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<BlobStat> {
+  write(name: string, chunks: BlobChunks, options: WriteOptions = {}): Promise<WrittenBlob> {
+    return this.#replace(name, (handle) => writeChunks(handle, chunks), options);
+  }
+
+  writeLocal(name: string, fill: (file: LocalFile) => Promise<void>): Promise<WrittenBlob> {
+    const filled = async (handle: files.FileHandle) => {
+      await fill({ descriptor: handle.fd, error: (code) => unwritable(name, code) });
+      return (await handle.stat()).size;
+    };
+    return this.#replace(name, filled, {});
+  }
+
+  async #replace(name: string, fill: Fill, options: WriteOptions): Promise<WrittenBlob> {
     const path = this.#path(name);
     const folder = dirname(path);
     const temporary = join(folder, `${TEMPORARY}${randomUUID()}`);
     try {
       await makeFolder(folder);
-      const bytes = await writeDurable(temporary, chunks);
-      await files.rename(temporary, path);
+      const bytes = await writeDurable(temporary, fill);
+      await (options.absent ? placeNew(temporary, path, name) : files.rename(temporary, path));
       await syncFolder(folder);
-      return { bytes };
+      return { bytes, confirmed: false };
     } catch (error) {
       await files.rm(temporary, { force: true }).catch(() => undefined);
       const code = systemErrorCode(error);
       if (error instanceof ModelkeepError || code === undefined || code.startsWith("ERR_")) throw error;
-      throw artifactError("STORE_UNWRITABLE", { detail: `${name} (${code})`, cause: error });
+      throw unwritable(name, code, error);
     }
   }
 
@@ -86,15 +111,12 @@ export class FolderStore implements BlobStore {
       return true;
     } catch (error) {
       if (isAbsent(error)) return false;
-      throw artifactError("STORE_UNWRITABLE", {
-        detail: `${name} (${systemErrorCode(error) ?? "unknown"})`,
-        cause: error,
-      });
+      throw unwritable(name, systemErrorCode(error), error);
     }
   }
 
   async *list(prefix: string): AsyncGenerator<string> {
-    const names = (await listFolder(this.#root, "", 0)).filter((name) => name.startsWith(prefix) && NAME.test(name));
+    const names = (await listFolder(this.#root, "", 0)).filter((name) => name.startsWith(prefix) && isBlobName(name));
     yield* names.sort(compareCodePoints);
   }
 
@@ -117,10 +139,7 @@ export class FolderStore implements BlobStore {
   }
 
   #path(name: string): string {
-    if (!NAME.test(name) || Buffer.byteLength(name) > ARTIFACT_LIMITS.blobNameBytes) {
-      throw artifactError("BLOB_NAME_INVALID", { detail: JSON.stringify(name.slice(0, 80)) });
-    }
-    return join(this.#root, name);
+    return join(this.#root, checkBlobName(name));
   }
 }
 
@@ -158,6 +177,17 @@ async function readRange(
   return buffer.subarray(0, length);
 }
 
+/** A second name fails where a rename would replace. */
+async function placeNew(temporary: string, path: string, name: string): Promise<void> {
+  try {
+    await files.link(temporary, path);
+  } catch (error) {
+    if (systemErrorCode(error) === "EEXIST") throw storeError("BLOB_EXISTS", { detail: name });
+    throw error;
+  }
+  await files.rm(temporary);
+}
+
 /** Makes the folder and what leads to it; each new name is durable in its parent. */
 async function makeFolder(path: string): Promise<void> {
   const first = await files.mkdir(path, { recursive: true });
@@ -165,9 +195,19 @@ async function makeFolder(path: string): Promise<void> {
   for (let folder = path; folder.length >= first.length; folder = dirname(folder)) await syncFolder(dirname(folder));
 }
 
-/** Writes in large pieces, and asks for the next chunks while the last ones are on their way to the disk. */
-async function writeDurable(path: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {
+async function writeDurable(path: string, fill: Fill): Promise<number> {
   const handle = await files.open(path, "wx", 0o644);
+  try {
+    const bytes = await fill(handle);
+    await handle.sync();
+    return bytes;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Writes in large pieces, and asks for the next chunks while the last ones are on their way to the disk. */
+async function writeChunks(handle: files.FileHandle, chunks: BlobChunks): Promise<number> {
   let writing: Promise<void> = Promise.resolve();
   try {
     let bytes = 0;
@@ -186,11 +226,9 @@ async function writeDurable(path: string, chunks: AsyncIterable<Uint8Array> | It
     }
     await writing;
     await writeAll(handle, batch);
-    await handle.sync();
     return bytes;
   } finally {
     await writing.catch(() => undefined);
-    await handle.close();
   }
 }
 

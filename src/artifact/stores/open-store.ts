@@ -1,0 +1,25 @@
+/** Opens the blob store that a URI names. */
+import { fileURLToPath } from "node:url";
+import { openS3, STORE_LIMITS, type StorePorts } from "../../backends/index.ts";
+import type { BlobStore } from "../blob-store.ts";
+import { artifactError } from "../errors.ts";
+import { FolderStore } from "./folder-store.ts";
+import { ObjectStore } from "./object-store.ts";
+
+/** `file:///FOLDER` or `s3://BUCKET/PREFIX`; other kinds throw STORE_URI_UNKNOWN, odd ones STORE_URI_INVALID. */
+export async function openBlobStore(uri: string, ports: StorePorts = {}): Promise<BlobStore> {
+  if (/^file:\/\/\/./.test(uri)) return new FolderStore(uri, folderOf(uri));
+  const open = OBJECTS[uri.slice(0, uri.indexOf("://"))];
+  if (!open) throw artifactError("STORE_URI_UNKNOWN", { detail: uri.split(":")[0]?.slice(0, 40) ?? "" });
+  return new ObjectStore({ uri, ...(await open(uri, ports)), limits: { ...STORE_LIMITS, ...ports.limits } });
+}
+
+const OBJECTS: Readonly<Record<string, typeof openS3>> = { s3: openS3 };
+
+function folderOf(uri: string): string {
+  try {
+    const path = fileURLToPath(uri);
+    if (!path.includes("\0")) return path;
+  } catch {}
+  throw artifactError("STORE_URI_UNKNOWN", { detail: "it names no folder" });
+}

@@ -1,0 +1,42 @@
+/** Limits on stores over the network. */
+export const STORE_LIMITS = {
+  uriCharacters: 2_048,
+  /** Everything that is not a blob: answers, lists, errors. */
+  answerBytes: 1024 * 1024,
+  answerHeadBytes: 32 * 1024,
+  connectMilliseconds: 5_000,
+  /** Without a byte from the other side. */
+  idleMilliseconds: 30_000,
+  /** What a body may take at the slowest, beside the idle time. */
+  slowestBytesPerSecond: 64 * 1024,
+  /** Of one request. */
+  attempts: 5,
+  backoffMilliseconds: 200,
+  /** The longest wait, also when the service asks for more. */
+  backoffMaxMilliseconds: 8_000,
+  /** How often one read goes on where the connection broke. */
+  resumes: 8,
+  connections: 16,
+  /** A blob of more bytes is sent in parts; also the least size of a part. A multiple of 256 KiB for Google. */
+  partBytes: 8 * 1024 * 1024,
+  /** Parts of one blob on their way at once: with `partBytes` the memory that a write takes. */
+  partsAtOnce: 4,
+  /** Parts of one blob; S3 allows 10,000. */
+  parts: 10_000,
+  /** The part size of a blob whose length nobody knows. */
+  unknownPartBytes: 16 * 1024 * 1024,
+  /** Names in one page of a list. */
+  pageNames: 250,
+  /** Names of one list. */
+  listNames: 1_000_000,
+  /** Unfinished uploads that are looked at in one go. */
+  unfinishedUploads: 10_000,
+  /** Bearer tokens and other credentials. */
+  credentialBytes: 64 * 1024,
+  /** An OCI manifest or index; registries refuse larger ones. */
+  manifestBytes: 4 * 1024 * 1024,
+  /** Redirects of one blob's download from a registry. */
+  redirects: 3,
+} as const;
+
+export type StoreLimits = { readonly [K in keyof typeof STORE_LIMITS]: number };

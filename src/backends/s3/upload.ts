@@ -1,0 +1,90 @@
+/** An S3 object that is sent in parts: each with its SHA-256, the whole with the SHA-256 of those. */
+import { createHash } from "node:crypto";
+import { toBase64, toHex, utf8 } from "../../base/index.ts";
+import { childText, readXml, xmlCode } from "../objects/answer.ts";
+import { isConfirmed, sha256 } from "../objects/checksum.ts";
+import { storeError } from "../objects/errors.ts";
+import type { PartUpload, PutResult } from "../objects/service.ts";
+import { checksumHeaders } from "./checksum.ts";
+import { s3Refusal } from "./errors.ts";
+import type { S3 } from "./s3.ts";
+
+interface Part {
+  readonly tag: string;
+  readonly sum: Uint8Array;
+  readonly confirmed: boolean;
+}
+
+export class S3Upload implements PartUpload {
+  readonly inOrder = false;
+  readonly #s3: S3;
+  readonly #key: string;
+  readonly #uploadId: string;
+  readonly #condition: Readonly<Record<string, string>>;
+  readonly #parts = new Map<number, Part>();
+
+  private constructor(s3: S3, key: string, uploadId: string, condition: Readonly<Record<string, string>>) {
+    this.#s3 = s3;
+    this.#key = key;
+    this.#uploadId = uploadId;
+    this.#condition = condition;
+  }
+
+  static async begin(s3: S3, key: string, condition: Readonly<Record<string, string>>): Promise<S3Upload> {
+    const headers = { "x-amz-checksum-algorithm": "SHA256" };
+    const answer = await s3.call({ method: "POST", key, query: { uploads: "" }, headers });
+    if (answer.status !== 200) throw s3Refusal(answer, s3.place);
+    const uploadId = childText(readXml(answer.body, "InitiateMultipartUploadResult", s3.place.uri), "UploadId");
+    if (!uploadId || uploadId.length > 1_024)
+      throw storeError("STORE_ANSWER_INVALID", { detail: `${s3.place.uri}, no upload id` });
+    return new S3Upload(s3, key, uploadId, condition);
+  }
+
+  async send(number: number, bytes: Uint8Array): Promise<void> {
+    const sum = sha256(bytes);
+    const query = { partNumber: String(number), uploadId: this.#uploadId };
+    const headers = checksumHeaders(sum);
+    const answer = await this.#s3.call({ method: "PUT", key: this.#key, query, headers, body: bytes }, toHex(sum));
+    if (answer.status !== 200) throw s3Refusal(answer, this.#s3.place);
+    const tag = answer.headers.etag ?? "";
+    if (!/^"?[A-Za-z0-9+/=_.-]{1,256}"?$/.test(tag))
+      throw storeError("STORE_ANSWER_INVALID", { detail: `${this.#s3.place.uri}, no ETag of a part` });
+    const confirmed = isConfirmed(answer.headers["x-amz-checksum-sha256"], toBase64(sum), this.#key);
+    this.#parts.set(number, { tag, sum, confirmed });
+  }
+
+  /** S3 may answer 200 and then say in the body that it failed. */
+  async finish(): Promise<PutResult> {
+    const parts = [...this.#parts].sort(([a], [b]) => a - b);
+    const body = utf8(completion(parts));
+    const headers = { "content-type": "application/xml", ...this.#condition };
+    const query = { uploadId: this.#uploadId };
+    const answer = await this.#s3.call({ method: "POST", key: this.#key, query, headers, body });
+    if (xmlCode(answer) === "NoSuchUpload" && (await this.#isFinished(parts.length))) return { confirmed: false };
+    if (answer.status !== 200 || xmlCode(answer) !== "")
+      throw s3Refusal(answer.status === 200 ? { ...answer, status: 500 } : answer, this.#s3.place);
+    const said = childText(readXml(answer.body, "CompleteMultipartUploadResult", this.#s3.place.uri), "ChecksumSHA256");
+    const whole = createHash("sha256");
+    for (const [, { sum }] of parts) whole.update(sum);
+    const expected = `${whole.digest("base64")}-${parts.length}`;
+    if (said?.endsWith(`-${parts.length}`)) isConfirmed(said, expected, this.#key);
+    return { confirmed: parts.every(([, { confirmed }]) => confirmed) };
+  }
+
+  /** The first answer to `finish` was lost, and the upload is gone because it worked: its ETag ends with its parts. */
+  async #isFinished(parts: number): Promise<boolean> {
+    return (await this.#s3.stat(this.#key))?.tag.endsWith(`-${parts}"`) ?? false;
+  }
+
+  async abort(): Promise<void> {
+    await this.#s3.abort(this.#key, this.#uploadId).catch(() => undefined);
+  }
+}
+
+function completion(parts: readonly (readonly [number, Part])[]): string {
+  const lines = parts.map(([number, { tag, sum, confirmed }]) => {
+    const checksum = confirmed ? `<ChecksumSHA256>${toBase64(sum)}</ChecksumSHA256>` : "";
+    return `<Part><PartNumber>${number}</PartNumber><ETag>${tag.replaceAll('"', "&quot;")}</ETag>${checksum}</Part>`;
+  });
+  return `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${lines.join("")}</CompleteMultipartUpload>`;
+}
