@@ -31,6 +31,8 @@ export interface Revocation {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly reason: RevocationReason;
+  /** Since when the key may have been another's (section 5.3.2), where the issuer says so. */
+  readonly invalidSince?: number;
 }
 
 export interface Crl extends SignedDer {
@@ -132,7 +134,7 @@ function readEntries(node: DerNode | undefined): ReadonlyMap<bigint, Revocation>
     const extensions = fields.takeIf(() => true);
     fields.end();
     if (found.has(serial)) throw refuse("a serial number twice");
-    found.set(serial, { at, reason: extensions ? readEntryReason(readExtensions(extensions)) : "unspecified" });
+    found.set(serial, { at, ...(extensions ? readEntry(readExtensions(extensions)) : { reason: "unspecified" }) });
   }
   return found;
 }
@@ -142,11 +144,13 @@ function readInteger(node: DerNode): bigint {
   return derInteger(node);
 }
 
-function readEntryReason(extensions: Extensions): RevocationReason {
+function readEntry(extensions: Extensions): Omit<Revocation, "at"> {
   if (extensions.has(OID.certificateIssuer)) throw refuse("an entry of another issuer");
   refuseUnknownCritical(extensions, ENTRY_EXTENSIONS);
-  const reason = extensions.get(OID.crlReason);
-  return reason ? readReason(parseDer(reason.value)) : "unspecified";
+  const said = extensions.get(OID.crlReason);
+  const invalidity = extensions.get(OID.invalidityDate);
+  const reason = said ? readReason(parseDer(said.value)) : "unspecified";
+  return invalidity ? { reason, invalidSince: derTime(parseDer(invalidity.value)) } : { reason };
 }
 
 /** CRLReason, an ENUMERATED. A complete list does not say "removed". */

@@ -1,6 +1,7 @@
 /** Floor 2: formats that are signed, and nothing of what they mean. */
 
 export { type C14nOptions, canonicalizeXml } from "./c14n.ts";
+export { type CmsSignedData, type CmsSigner, parseCmsSignedData } from "./cms.ts";
 export {
   type Crl,
   type CrlCheck,
@@ -29,6 +30,14 @@ export {
 export * from "./ocsp-check.ts";
 export { OID } from "./oid.ts";
 export * from "./pem.ts";
+export {
+  encodeTimestampRequest,
+  parseTimestampResponse,
+  type TimestampAnswer,
+  type TimestampQuestion,
+  type TimestampToken,
+} from "./tsp.ts";
+export { checkTimestamp, type TimestampCheck, type TimestampResult, type TimestampRule } from "./tsp-check.ts";
 export { type Certificate, type CertificateOptions, parseCertificate } from "./x509.ts";
 export { type SignatureAlgorithm, type SignatureHash, type SignedDer, verifySignedBy } from "./x509-algorithm.ts";
 export * from "./x509-chain.ts";

@@ -40,6 +40,14 @@ export const CODEC_LIMITS = {
   ocspResponses: 32,
   /** A nonce of OCSP, in bytes (RFC 9654, section 2.1). */
   ocspNonceBytes: 128,
+  /** A CMS message, in bytes; certificates and signed attributes in it. */
+  cmsBytes: 64 * 1024,
+  cmsCertificates: 16,
+  cmsAttributes: 32,
+  /** Certificates that one attribute of a timestamp names. */
+  essCertificates: 16,
+  /** Accuracy of a timestamp, in seconds: beyond a day it says nothing. */
+  timestampAccuracySeconds: 86_400,
   /** An XML document, in bytes; its nesting, its elements, and the attributes of one element. */
   xmlBytes: 1024 * 1024,
   xmlDepth: 32,

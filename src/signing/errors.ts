@@ -55,6 +55,24 @@ export const signingError = defineErrors("signing", {
     title: "The signer's certificate is not one that a named authority answers for",
     hint: "ask the signer for a signature under an authority that you trust",
   },
+  CERTIFICATE_REVOKED: {
+    status: 422,
+    exit: EXIT.verificationFailed,
+    title: "A certificate that the signature depends on was revoked",
+    hint: "ask the signer for a signature under a certificate that holds",
+  },
+  REVOCATION_UNKNOWN: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "Nothing here says whether a certificate was revoked",
+    hint: "name a current list of its issuer with --crl",
+  },
+  CRL_UNREADABLE: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The revocation list cannot be used",
+    hint: "openssl crl -in FILE -noout -text shows what it is",
+  },
   LOG_NOT_PROVEN: {
     status: 422,
     exit: EXIT.verificationFailed,

@@ -32,14 +32,20 @@ export { makeProvenance } from "./provenance.ts";
 export { type SignedModel, type SignOptions, signModel } from "./sign.ts";
 export type { SignedPayload, SignerIdentity } from "./signer.ts";
 export { type StatementInput, signStatement, type VerifiedStatement, verifyStatement } from "./statement.ts";
+export { type TimestampOptions, withTimestamps } from "./timestamps/stamp.ts";
+export type { TrustedTime } from "./timestamps/verify.ts";
 export {
   type AuthorityInput,
   type AuthorityTrust,
   type IdentityTrust,
+  type RevocationTrust,
+  readRevocationLists,
+  type TimestampTrust,
   type Trust,
   type TrustedIdentity,
   trustAuthorities,
   trustIdentities,
   trustKeys,
+  trustTimestamps,
 } from "./trust.ts";
 export { type VerifyFinding, type VerifyOptions, type VerifyReport, verifyModel } from "./verify.ts";

@@ -19,6 +19,8 @@ export interface ModelSigner {
   readonly certificates?: readonly Uint8Array[];
   /** DER-encoded ECDSA signature of the bytes. */
   sign(bytes: Uint8Array): Promise<Uint8Array>;
+  /** Timestamp responses over a signature, for its bundle. */
+  stamp?(signature: Uint8Array): Promise<readonly Uint8Array[]>;
   /** Of a signer whose bundles need more than a signature; the JSON text. */
   makeBundle?(payload: Uint8Array): Promise<Uint8Array>;
 }

@@ -16,6 +16,13 @@ export const SIGNING_LIMITS = {
   chainCertificates: 8,
   logEntries: 16,
   timestamps: 16,
+  timestampBytes: 64 * 1024,
+  /** How far ahead of this machine's clock a timestamp may be, in milliseconds. */
+  timestampSkewMs: 5 * 60 * 1000,
+  urlCharacters: 2_048,
+  /** A revocation list as a file, and how many there may be. */
+  crlBytes: 4 * 1024 * 1024,
+  crls: 64,
   /** A signer policy or a training descriptor, and how many of its problems are told. */
   policyBytes: 256 * 1024,
   policyProblems: 20,

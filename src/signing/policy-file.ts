@@ -1,6 +1,8 @@
 /** The signer policy as a file: who may sign which models, how many of them, and what they must say beside it. */
-import { dirname, resolve } from "node:path";
+import { createHash } from "node:crypto";
+import { basename, dirname, resolve } from "node:path";
 import { z } from "zod";
+import type { Certificate } from "../codec/index.ts";
 import { readFileBounded } from "../host/index.ts";
 import { STATEMENT_TYPE_NAMES } from "./attach-types.ts";
 import { signingError } from "./errors.ts";
@@ -10,7 +12,9 @@ import { MODEL_PATTERN } from "./policy-pattern.ts";
 import { parseYamlFile } from "./policy-yaml.ts";
 import {
   type IdentityTrust,
+  type RevocationTrust,
   readCertificates,
+  readRevocationLists,
   type TrustedAuthority,
   type TrustedIdentity,
   trustIdentities,
@@ -49,6 +53,9 @@ const policyFile = z
   .strictObject({
     version: z.literal(1),
     trusted_root: path.optional(),
+    timestamp_authorities: z.array(path).max(SIGNING_LIMITS.policySigners).default([]),
+    crls: z.array(path).max(SIGNING_LIMITS.crls).default([]),
+    require_revocation_check: z.boolean().default(false),
     signers: z.record(signerName, z.union([credential, z.array(credential).min(1).max(SIGNING_LIMITS.policySigners)])),
     rules: z.array(rule).min(1).max(SIGNING_LIMITS.policyRules),
   })
@@ -82,16 +89,26 @@ export interface PolicyRule {
 export interface SignerPolicy {
   readonly rules: readonly PolicyRule[];
   readonly verifier?: IdentityTrust["verifier"];
+  /** Whose timestamps count. */
+  readonly timestampAuthorities: readonly Certificate[];
+  readonly revocation?: RevocationTrust;
+  /** Lower-case hex SHA-256 of every byte that it was read from: another one is another policy. */
+  readonly digest: string;
 }
 
 /**
- * Reads the file and the keys and certificates that it names, relative to its folder. Throws SIGNER_POLICY_INVALID with
+ * Reads the file and the keys, certificates and lists that it names, relative to its folder. Throws SIGNER_POLICY_INVALID with
  * the line of every problem, and what reading a file throws.
  */
 export async function readSignerPolicy(file: string): Promise<SignerPolicy> {
-  const text = await readFileBounded(file, SIGNING_LIMITS.policyBytes);
+  const sources = createHash("sha256");
+  const read = async (name: string, maxBytes: number) => {
+    const bytes = await readFileBounded(resolve(dirname(file), name), maxBytes);
+    sources.update(`${name.length}:${name}${bytes.length}:`).update(bytes);
+    return bytes;
+  };
+  const text = await read(basename(file), SIGNING_LIMITS.policyBytes);
   const parsed = parseYamlFile(text, policyFile, "SIGNER_POLICY_INVALID");
-  const read = (name: string, maxBytes: number) => readFileBounded(resolve(dirname(file), name), maxBytes);
   const signers = new Map<string, PolicySigner>();
   for (const [name, entry] of Object.entries(parsed.signers))
     signers.set(name, await loadSigner(name, Array.isArray(entry) ? entry : [entry], read));
@@ -100,11 +117,33 @@ export async function readSignerPolicy(file: string): Promise<SignerPolicy> {
     ...rest,
     signers: [...new Set(named)].flatMap((name) => signers.get(name) ?? []),
   }));
+  const timestampAuthorities = await readAll(parsed.timestamp_authorities, (name) => read(name, KEY_BYTES));
+  const revocation = await readRevocation(parsed, read);
   const keyless = [...signers.values()].some(({ identities }) => identities.length > 0);
-  if (!keyless) return { rules };
-  const root = parsed.trusted_root && (await read(parsed.trusted_root, SIGNING_LIMITS.trustedRootBytes));
+  const verifier = keyless ? await readVerifier(parsed.trusted_root, read) : {};
+  const anchors = timestampAuthorities.flatMap(readCertificates);
+  return { rules, ...verifier, timestampAuthorities: anchors, ...revocation, digest: sources.digest("hex") };
+}
+
+const KEY_BYTES = SIGNING_LIMITS.keyFileBytes;
+
+/** One after the other: their order is part of the digest. */
+async function readAll<T>(names: readonly string[], read: (name: string) => Promise<T>): Promise<T[]> {
+  const found: T[] = [];
+  for (const name of names) found.push(await read(name));
+  return found;
+}
+
+async function readRevocation({ crls, require_revocation_check: required }: z.output<typeof policyFile>, read: Read) {
+  if (crls.length === 0 && !required) return {};
+  const files = await readAll(crls, (name) => read(name, SIGNING_LIMITS.crlBytes));
+  return { revocation: { crls: readRevocationLists(files), required } };
+}
+
+async function readVerifier(trustedRoot: string | undefined, read: Read): Promise<Pick<SignerPolicy, "verifier">> {
+  const root = trustedRoot && (await read(trustedRoot, SIGNING_LIMITS.trustedRootBytes));
   const { identities } = await trustIdentities([], root || undefined);
-  return identities ? { rules, verifier: identities.verifier } : { rules };
+  return identities ? { verifier: identities.verifier } : {};
 }
 
 type Read = (name: string, maxBytes: number) => Promise<Uint8Array>;

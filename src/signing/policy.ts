@@ -97,13 +97,16 @@ export function requirePolicy(
   throw signingError("SIGNER_POLICY_REFUSED", { detail: `${model}: ${failed.join("; ").slice(0, 2_000)}` });
 }
 
-function trustOf({ verifier }: SignerPolicy, { signers }: PolicyRule, { atMs, keys = [] }: PolicyQuestion): Trust {
+function trustOf(policy: SignerPolicy, { signers }: PolicyRule, { atMs, keys = [] }: PolicyQuestion): Trust {
+  const { verifier, revocation, timestampAuthorities: anchors } = policy;
   const named = new Set(signers.flatMap(({ keyIds }) => keyIds));
   const identities = signers.flatMap(({ identities: members }) => members);
   return {
     publicKeys: [...signers.flatMap((signer) => signer.keys), ...keys.filter(({ keyId }) => named.has(keyId))],
     authorities: { members: signers.flatMap(({ authorities }) => authorities), atMs },
     ...(verifier ? { identities: { members: identities, verifier } } : {}),
+    ...(anchors.length > 0 ? { timestamps: { anchors, atMs } } : {}),
+    ...(revocation ? { revocation } : {}),
   };
 }
 

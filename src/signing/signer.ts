@@ -1,5 +1,6 @@
 /** Who signed, as a verifier found it out: a key, a certificate under a named authority, or a keyless identity. */
 import type { TrustedKey } from "./keys.ts";
+import type { TrustedTime } from "./timestamps/verify.ts";
 
 export type SignerIdentity = KeySigner | CertificateSigner | KeylessSigner;
 
@@ -30,4 +31,6 @@ export interface SignedPayload {
   readonly signer: SignerIdentity;
   /** The key that made the signature; what else the same signer said is checked with it. */
   readonly signerKey: TrustedKey;
+  /** The earliest time at which a named timestamp authority saw the signature; absent without one. */
+  readonly seenAt?: TrustedTime | undefined;
 }

@@ -1,5 +1,7 @@
 /** Whom a caller trusts to sign: named keys, named authorities, named identities; never what the system trusts. */
-import { type Certificate, parseCertificate, parsePem } from "../codec/index.ts";
+
+import { fromUtf8 } from "../base/index.ts";
+import { type Certificate, type Crl, parseCertificate, parseCrl, parsePem } from "../codec/index.ts";
 import { signingError } from "./errors.ts";
 import { loadTrustedKey, type TrustedKey, textOf } from "./keys.ts";
 import { SIGNING_LIMITS } from "./limits.ts";
@@ -9,13 +11,30 @@ export interface Trust {
   readonly publicKeys: readonly TrustedKey[];
   readonly authorities?: AuthorityTrust;
   readonly identities?: IdentityTrust;
+  /** Whose timestamps count; without it none does. */
+  readonly timestamps?: TimestampTrust;
+  /** What is known of revoked certificates; without it nothing is asked. */
+  readonly revocation?: RevocationTrust;
+}
+
+export interface TimestampTrust {
+  readonly anchors: readonly Certificate[];
+  /** Later times are not believed, in milliseconds since the Unix epoch. */
+  readonly atMs: number;
+}
+
+export interface RevocationTrust {
+  readonly crls: readonly Crl[];
+  /** Every certificate between signer and anchor must be judged by a list. */
+  readonly required: boolean;
 }
 
 export interface TrustedAuthority {
   readonly anchor: Certificate;
   /**
    * Exactly the signer's: `email:`, `uri:` or `dns:` before an alternative name, or a distinguished name as RFC 4514
-   * writes it (`CN=Signer,O=Example,C=US`). Absent: whomever the authority issued a signing certificate to.
+   * writes it (`CN=Signer,O=Example,C=US`). Absent: whomever the authority issued a signing certificate to, which its
+   * maker has to ask for by name.
    */
   readonly subject?: string;
 }
@@ -59,10 +78,16 @@ export interface AuthorityInput {
   /** Every certificate in it is an anchor. */
   readonly pem: string | Uint8Array;
   readonly subject?: string | undefined;
+  /** Whomever the authority issued a signing certificate to. */
+  readonly anySubject?: boolean;
 }
 
-/** Trust in what these authorities issue, as of a time. Throws CERTIFICATE_INVALID. */
+/** Trust in what these authorities issue, as of a time. Throws CERTIFICATE_INVALID, also without a word on the subject. */
 export function trustAuthorities(inputs: readonly AuthorityInput[], atMs: number): Trust {
+  if (inputs.some(({ subject, anySubject }) => (subject === undefined) !== (anySubject === true)))
+    throw signingError("CERTIFICATE_INVALID", {
+      detail: "an authority is trusted for one subject, or for any by name",
+    });
   const members = inputs.flatMap(({ pem, subject }) =>
     readCertificates(pem).map((anchor) => (subject === undefined ? { anchor } : { anchor, subject })),
   );
@@ -80,6 +105,42 @@ export async function trustIdentities(members: readonly TrustedIdentity[], trust
     throw signingError("TRUSTED_ROOT_INVALID", { detail: `over ${SIGNING_LIMITS.trustedIdentities} identities` });
   const { SigstoreVerifier } = await import("./methods/sigstore.ts");
   return { publicKeys: [], identities: { members, verifier: SigstoreVerifier.with(trustedRoot) } };
+}
+
+/** The same trust, and timestamps of these authorities (PEM each) count. Throws CERTIFICATE_INVALID. */
+export function trustTimestamps(trust: Trust, pems: readonly (string | Uint8Array)[], atMs: number): Trust {
+  const anchors = pems.flatMap(readCertificates);
+  if (anchors.length > SIGNING_LIMITS.trustedAuthorities)
+    throw signingError("CERTIFICATE_INVALID", { detail: `over ${SIGNING_LIMITS.trustedAuthorities} authorities` });
+  return { ...trust, timestamps: { anchors, atMs } };
+}
+
+/** Lists in PEM, several in one file, or DER. Throws CRL_UNREADABLE. */
+export function readRevocationLists(files: readonly Uint8Array[]): Crl[] {
+  const crls = files.flatMap((file) => (file[0] === DER_SEQUENCE ? [readList(file)] : listsOfPem(file)));
+  if (crls.length > SIGNING_LIMITS.crls)
+    throw signingError("CRL_UNREADABLE", { detail: `over ${SIGNING_LIMITS.crls} lists` });
+  return crls;
+}
+
+const DER_SEQUENCE = 0x30;
+
+function listsOfPem(file: Uint8Array): Crl[] {
+  const blocks = unreadable(() => parsePem(fromUtf8(file)));
+  const stranger = blocks.find(({ label }) => label !== "X509 CRL");
+  if (stranger) throw signingError("CRL_UNREADABLE", { detail: `a ${stranger.label} among the lists` });
+  return blocks.map(({ der }) => readList(der));
+}
+
+const readList = (der: Uint8Array) => unreadable(() => parseCrl(der));
+
+function unreadable<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : "it is not a revocation list";
+    throw signingError("CRL_UNREADABLE", { detail, cause: error });
+  }
 }
 
 /** The certificates of a PEM file, in its order. Throws CERTIFICATE_INVALID. */

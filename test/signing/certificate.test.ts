@@ -58,7 +58,7 @@ const pemOf = (...parties: Party[]) => parties.map(({ der }) => toPem("CERTIFICA
 const keyPem = ({ privateKey }: Party) => privateKey.export({ type: "pkcs8", format: "pem" }).toString();
 const signerOf = (party: Party): ModelSigner => loadEcSigner(Buffer.from(keyPem(party)));
 const trusting = (anchor: Party, subject?: string, atMs = AT): Trust =>
-  trustAuthorities([{ pem: pemOf(anchor), subject }], atMs);
+  trustAuthorities([{ pem: pemOf(anchor), subject, anySubject: subject === undefined }], atMs);
 
 const leaf = makeLeaf();
 const model = writeModel({ "weights.bin": "0123456789", "config.json": "{}" });
@@ -70,6 +70,12 @@ async function bundleOf(certificates: readonly Party[], key?: Party): Promise<Ui
   const certified = { ...signer, certificates: certificates.map(({ der }) => der) };
   return (await signModel({ root: model, signer: certified })).bundle;
 }
+
+test("an authority is never trusted for whomever by leaving something out", async () => {
+  const pem = pemOf(root);
+  for (const input of [{ pem }, { pem, subject: SUBJECT_TEXT, anySubject: true }, { pem, anySubject: false }])
+    assert.equal(await codeOf(() => trustAuthorities([input], AT)), "CERTIFICATE_INVALID");
+});
 
 const judge = (bundle: Uint8Array | string, trust: Trust) => codeOf(() => verifyBundle(bundle, trust).keyId);
 const judgePath = async (certificates: readonly Party[], trust: Trust, key?: Party) =>
@@ -93,7 +99,7 @@ test("a path to the named authority verifies, and says who signed", async () => 
     "the intermediate as the anchor": [[leaf], trusting(middle)],
     "the anchor among others": [
       [leaf, middle],
-      trustAuthorities([{ pem: pemOf(makeAuthority({ subject: "Root" }), root) }], AT),
+      trustAuthorities([{ pem: pemOf(makeAuthority({ subject: "Root" }), root), anySubject: true }], AT),
     ],
     "another authority's subject does not fit, this one's does": [
       [leaf, middle],
@@ -360,7 +366,7 @@ test("nothing is signed with certificates that no verifier would accept", async 
 
 test("an authority that cannot be read is an error, not a refusal", async () => {
   for (const pem of ["", "no PEM", keyPem(leaf), toPem("CERTIFICATE", Buffer.from("DER")), Buffer.from([0xff])])
-    assert.equal(await codeOf(() => trustAuthorities([{ pem }], AT)), "CERTIFICATE_INVALID");
+    assert.equal(await codeOf(() => trustAuthorities([{ pem, anySubject: true }], AT)), "CERTIFICATE_INVALID");
 });
 
 test("any statement is signed and opened by certificate, and its payload is the signed bytes", async () => {
@@ -384,6 +390,8 @@ function writeKeys(): Record<"key" | "certificate" | "chain" | "ca" | "other", s
   };
 }
 
+const ANY = "--any-subject";
+
 test("the command line signs with a certificate and verifies under an authority", async () => {
   const { key, certificate, chain, ca, other } = writeKeys();
   const folder = writeModel({ "weights.bin": "0123456789" });
@@ -395,26 +403,32 @@ test("the command line signs with a certificate and verifies under an authority"
   assert.equal(good.exit, 0, good.stderr);
   assert.equal(JSON.parse(good.stdout).signer.subject, SUBJECT_TEXT);
   const exits: [number, string[]][] = [
-    [0, ["--ca", ca]],
-    [0, ["--ca", other, "--ca", ca]],
-    [0, ["--ca", ca, "--at", "2026-01-31T12:00:00Z"]],
-    [0, ["--ca", ca, "--at", "2026-01-31T12:00:00.5+02:00"]],
-    [4, ["--ca", other]],
+    [0, ["--ca", ca, ANY]],
+    [0, ["--ca", other, "--ca", ca, ANY]],
+    [0, ["--ca", ca, ANY, "--at", "2026-01-31T12:00:00Z"]],
+    [0, ["--ca", ca, ANY, "--at", "2026-01-31T12:00:00.5+02:00"]],
+    [4, ["--ca", other, ANY]],
     [4, ["--ca", ca, "--subject", "CN=Signer"]],
-    [4, ["--ca", ca, "--at", "2044-01-01T00:00:00Z"]],
-    [4, ["--ca", ca, "--at", "2014-01-01T00:00:00Z"]],
-    [1, ["--ca", key]],
-    [1, ["--ca", join(folder, "absent.pem")]],
-    [2, ["--ca", ca, "--at", "2026-01-31"]],
-    [2, ["--ca", ca, "--at", "2026-13-31T12:00:00Z"]],
-    [2, ["--ca", ca, "--at", "2026-01-31T12:00:00"]],
+    [4, ["--ca", ca, ANY, "--at", "2044-01-01T00:00:00Z"]],
+    [4, ["--ca", ca, ANY, "--at", "2014-01-01T00:00:00Z"]],
+    [1, ["--ca", key, ANY]],
+    [1, ["--ca", join(folder, "absent.pem"), ANY]],
+    [2, ["--ca", ca]],
+    [2, ["--ca", ca, "--subject", SUBJECT_TEXT, ANY]],
+    [2, ["--ca", ca, ANY, "--at", "2026-01-31"]],
+    [2, ["--ca", ca, ANY, "--at", "2026-13-31T12:00:00Z"]],
+    [2, ["--ca", ca, ANY, "--at", "2026-01-31T12:00:00"]],
     [2, ["--ca", ca, "--subject", ""]],
     [2, ["--ca", ca, "--public-key", key]],
     [2, ["--subject", SUBJECT_TEXT]],
-    [2, ["--ca", ca, "--issuer", "https://example.com"]],
+    [2, [ANY, "--public-key", key]],
+    [2, ["--crl", key, "--public-key", key]],
+    [2, ["--require-revocation-check", "--public-key", key]],
+    [2, ["--tsa", ca, "--identity", "a@b.c", "--issuer", "https://example.com"]],
+    [2, ["--ca", ca, ANY, "--issuer", "https://example.com"]],
   ];
   for (const [exit, words] of exits) assert.equal((await verify(...words)).exit, exit, words.join(" "));
-  const refused = JSON.parse((await verify("--ca", other, "--json")).stdout);
+  const refused = JSON.parse((await verify("--ca", other, ANY, "--json")).stdout);
   assert.deepEqual([refused.verdict, refused.findings[0].rule], ["failed", "certificate-not-trusted"]);
   assert.equal((await modelkeep(["sign", folder, "--key", key, "--chain", chain])).exit, 2);
   assert.equal((await modelkeep(["sign", folder, "--key", key, "--certificate", ca])).exit, 1);

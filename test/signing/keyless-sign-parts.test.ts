@@ -1,16 +1,16 @@
 /** The parts of keyless signing: tokens, signing configurations, DER that OpenSSL reads, answers of any shape, the command line. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
+import { createHash, createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { type Fetch, utf8 } from "../../src/base/index.ts";
-import { toPem } from "../../src/codec/index.ts";
+import { encodeTimestampRequest, toPem } from "../../src/codec/index.ts";
 import { systemClock, systemRandom } from "../../src/host/index.ts";
 import { openKeylessSigner, readSigningConfig } from "../../src/signing/index.ts";
-import { encodeSigningRequest, encodeTimestampRequest } from "../../src/signing/keyless-sign/der-write.ts";
+import { encodeSigningRequest } from "../../src/signing/keyless-sign/der-write.ts";
 import { checkEndpoints } from "../../src/signing/keyless-sign/endpoints.ts";
 import type { KeylessPorts } from "../../src/signing/keyless-sign/http.ts";
 import { requestEntry } from "../../src/signing/keyless-sign/log.ts";
@@ -181,6 +181,9 @@ test("a service is asked over HTTPS, or on this machine", async () => {
   assert.deepEqual(checkEndpoints().logs, [{ url: "https://rekor.sigstore.dev", version: 1 }]);
 });
 
+const queryFor = (bytes: Uint8Array, nonce: Uint8Array) =>
+  encodeTimestampRequest({ digest: new Uint8Array(createHash("sha256").update(bytes).digest()), nonce });
+
 test("OpenSSL reads our requests, and we read its timestamps", async (t) => {
   const openssl = "/usr/bin/openssl";
   if (!existsSync(openssl)) return t.skip("no OpenSSL here: apt-get install openssl");
@@ -197,7 +200,7 @@ test("OpenSSL reads our requests, and we read its timestamps", async (t) => {
   writeFileSync(join(folder, "bad.pem"), toPem("CERTIFICATE REQUEST", encodeSigningRequest(publicKey, other)));
   assert.doesNotMatch(saying("bad.pem").toString(), /verify OK/);
   writeFileSync(join(folder, "data"), "signature");
-  writeFileSync(join(folder, "query.tsq"), encodeTimestampRequest(utf8("signature"), Uint8Array.of(0x40, 1, 2)));
+  writeFileSync(join(folder, "query.tsq"), queryFor(utf8("signature"), Uint8Array.of(0x40, 1, 2)));
   assert.match(run("ts", "-query", "-in", "query.tsq", "-text").toString(), /Nonce: 0x400102[\s\S]*required: yes/);
   prepareAuthority(folder, run);
   const authority: Fetch = async (_, init) => {
@@ -256,7 +259,7 @@ test("answers of any shape make one of our errors", async () => {
   }
   const good = await fetch(`${counterpart.url}/tsa`, {
     method: "POST",
-    body: new Uint8Array(encodeTimestampRequest(utf8("x"), Uint8Array.of(0x40))),
+    body: new Uint8Array(queryFor(utf8("x"), Uint8Array.of(0x40))),
   });
   const response = new Uint8Array(await good.arrayBuffer());
   const flips = fc.tuple(fc.nat({ max: response.length - 1 }), fc.nat({ max: 255 })).map(([at, byte]) => {

@@ -49,7 +49,7 @@ export function unpack(archive: string): string {
 
 export const keysIn = (...paths: string[]): Trust => trustKeys(paths.map((path) => readFileSync(path, "utf8")));
 export const authorityIn = (path: string, subject?: string): Trust =>
-  trustAuthorities([{ pem: readFileSync(path), subject }], AT);
+  trustAuthorities([{ pem: readFileSync(path), subject, anySubject: subject === undefined }], AT);
 export const identity = (name: string, issuer: string): Promise<Trust> => trustIdentities([{ identity: name, issuer }]);
 
 export interface Verdict {

@@ -184,7 +184,7 @@ async function trustOf(context: CommandContext, input: CommandInput): Promise<Tr
   if (method === "sigstore")
     return trustIdentities([{ identity: input.need("--identity"), issuer: input.need("--identity-provider") }]);
   input.need("--cert-chain");
-  return trustAuthorities([{ pem: await readChain(context, input) }], context.clock.now());
+  return trustAuthorities([{ pem: await readChain(context, input), anySubject: true }], context.clock.now());
 }
 
 /** Absolute paths of the protocol as the signature names them; what lies elsewhere says nothing. */

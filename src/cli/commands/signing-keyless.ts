@@ -29,7 +29,7 @@ export const KEYLESS_OPTIONS: readonly CommandOption[] = [
   { flag: "--trusted-root", value: "FILE", about: "with --keyless: the root that the signature must verify under" },
 ];
 
-const OTHER_KINDS = ["--key", "--certificate", "--chain"];
+const OTHER_KINDS = ["--key", "--certificate", "--chain", "--timestamp", "--timestamp-policy", "--tsa"];
 const PRIVATE_INSTANCE = ["--fulcio", "--rekor", "--timestamp-authority"];
 const OWN = KEYLESS_OPTIONS.map(({ flag }) => flag).filter((flag) => !["--keyless", "--rekor-version"].includes(flag));
 

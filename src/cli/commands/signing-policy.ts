@@ -58,6 +58,18 @@ export interface Judgement {
   readonly statements: readonly StatementType[];
 }
 
+const IN_POLICY = [
+  "--ca",
+  "--subject",
+  "--any-subject",
+  "--identity",
+  "--issuer",
+  "--trusted-root",
+  "--tsa",
+  "--crl",
+  "--require-revocation-check",
+];
+
 /** With --policy, --public-key only holds keys that the policy names by their id. */
 export async function readAsked(context: CommandContext, input: CommandInput, root: string): Promise<Asked> {
   const required = input.all("--require").flatMap((words) => words.split(",").map(typeOf));
@@ -66,8 +78,9 @@ export async function readAsked(context: CommandContext, input: CommandInput, ro
     if (input.text("--model") !== undefined) throw cliError("USAGE", { detail: "--model belongs to --policy" });
     return { by: "trust", trust: await readTrust(context, input), required };
   }
-  for (const flag of ["--ca", "--subject", "--identity", "--issuer", "--trusted-root"])
-    if (input.all(flag).length > 0) throw cliError("USAGE", { detail: `${flag} stands in the policy` });
+  for (const flag of IN_POLICY)
+    if (input.on(flag) || input.all(flag).length > 0)
+      throw cliError("USAGE", { detail: `${flag} stands in the policy` });
   return {
     by: "policy",
     policy: await readSignerPolicy(resolve(context.cwd, file)),

@@ -16,7 +16,15 @@ import {
 import { CONTENT_OPTIONS, HASH_OPTIONS, hashingOf, readContent } from "./signing-content.ts";
 import { KEYLESS_OPTIONS, openKeyless } from "./signing-keyless.ts";
 import { judgeSignatures, POLICY_OPTIONS, readAsked, refusedResult, withJudgement } from "./signing-policy.ts";
-import { readCertificates, SIGNER_OPTIONS, signerData, signerText, TRUST_OPTIONS } from "./signing-trust.ts";
+import {
+  readCertificates,
+  SIGNER_OPTIONS,
+  seenData,
+  seenText,
+  signerData,
+  signerText,
+  TRUST_OPTIONS,
+} from "./signing-trust.ts";
 
 export { readPem as readPublicKey } from "./signing-trust.ts";
 
@@ -77,6 +85,10 @@ export const sign: Command = {
     {
       line: "modelkeep sign ./my-model --key signer.pem --certificate signer.crt --chain chain.pem",
       about: "for who trusts the authority",
+    },
+    {
+      line: "modelkeep sign ./my-model --key signer.pem --certificate signer.crt --timestamp https://tsa.example.com",
+      about: "still verifies when the certificate has expired",
     },
     {
       line: "modelkeep sign ./my-model --keyless",
@@ -142,6 +154,10 @@ export const verify: Command = {
       about: "signed under an authority, by exactly this subject",
     },
     {
+      line: "modelkeep verify ./my-model --ca ca.pem --subject CN=Signer --tsa tsa.pem --crl ca.crl --require-revocation-check",
+      about: "signed before the certificate expired or was revoked",
+    },
+    {
       line: "modelkeep verify ./my-model --signature model.sig --identity me@example.com --issuer https://id.example.com",
       about: "signed with Sigstore; nothing is fetched",
     },
@@ -192,6 +208,7 @@ function resultOf({ verdict, manifest, findings, findingsTotal }: VerifyReport):
       root_digest: manifest.rootDigest,
       key_id: manifest.keyId,
       signer: signerData(manifest.signer),
+      ...(manifest.seenAt ? { seen_at: seenData(manifest.seenAt) } : {}),
       files: manifest.resources.length,
     },
     text:
@@ -199,6 +216,7 @@ function resultOf({ verdict, manifest, findings, findingsTotal }: VerifyReport):
         ? [
             `verified: ${manifest.resources.length} ${manifest.serialization.method}, root ${manifest.rootDigest}`,
             `signed by ${signerText(manifest.signer)}`,
+            ...(manifest.seenAt ? [seenText(manifest.seenAt)] : []),
           ]
         : [`failed: ${findingsTotal} findings`, ...failed],
     exit: verdict === "verified" ? EXIT.done : EXIT.verificationFailed,

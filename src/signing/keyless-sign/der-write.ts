@@ -1,16 +1,13 @@
-/** The two DER messages of keyless signing: a certificate signing request and a timestamp request. */
-import { createHash, type KeyObject, sign } from "node:crypto";
+/** The one DER message that keyless signing writes: a certificate signing request. */
+import { type KeyObject, sign } from "node:crypto";
 import { concatBytes, fromHex } from "../../base/index.ts";
 
 const BIT_STRING = 0x03;
-const OCTET_STRING = 0x04;
 const INTEGER = 0x02;
 const SEQUENCE = 0x30;
 const CONTEXT_0 = 0xa0;
 /** Whole encodings of what never changes. */
 const ECDSA_SHA256 = bytesOf("300a06082a8648ce3d040302");
-const SHA256 = bytesOf("300d06096086480165030402010500");
-const TRUE = bytesOf("0101ff");
 
 function bytesOf(hex: string): Uint8Array {
   return fromHex(hex) ?? new Uint8Array();
@@ -32,11 +29,4 @@ export function encodeSigningRequest(publicKey: KeyObject, privateKey: KeyObject
   const info = tlv(SEQUENCE, integer(0), tlv(SEQUENCE), spki, tlv(CONTEXT_0));
   const signature = new Uint8Array(sign("sha256", info, { key: privateKey, dsaEncoding: "der" }));
   return tlv(SEQUENCE, info, ECDSA_SHA256, tlv(BIT_STRING, Uint8Array.of(0), signature));
-}
-
-/** TimeStampReq (RFC 3161, section 2.4.1) over the bytes' SHA-256, asking for the certificate. */
-export function encodeTimestampRequest(bytes: Uint8Array, nonce: Uint8Array): Uint8Array {
-  const digest = new Uint8Array(createHash("sha256").update(bytes).digest());
-  const imprint = tlv(SEQUENCE, SHA256, tlv(OCTET_STRING, digest));
-  return tlv(SEQUENCE, integer(1), imprint, tlv(INTEGER, nonce), TRUE);
 }

@@ -1,5 +1,5 @@
 /** The method "certificate": a key whose certificate leads to an authority that the caller names. */
-import type { ModelkeepError } from "../../base/index.ts";
+import { ModelkeepError } from "../../base/index.ts";
 import {
   type Certificate,
   type ChainResult,
@@ -9,14 +9,18 @@ import {
   nameToText,
   OID,
 } from "../../codec/index.ts";
-import { verifyEnvelope } from "../envelope.ts";
+import { signedPart, verifyEnvelope } from "../envelope.ts";
 import { signingError } from "../errors.ts";
 import { keyIdOf, type ModelSigner, pemOf } from "../keys.ts";
 import { SIGNING_LIMITS } from "../limits.ts";
+import { revocationFault } from "../revocation.ts";
 import type { SignedPayload } from "../signer.ts";
-import { type AuthorityTrust, readCertificates, type Trust, type TrustedAuthority } from "../trust.ts";
-import { keyOf, readUntrusted } from "./material.ts";
+import { readTimes, type SeenTimes, type TrustedTime } from "../timestamps/verify.ts";
+import { readCertificates, type Trust } from "../trust.ts";
+import { keyOf, type Material, readUntrusted } from "./material.ts";
 import { alternativeNames, isSubject, subjectText } from "./subject.ts";
+
+type CertificateMaterial = Extract<Material, { method: "certificate" }>;
 
 export interface CertificateFiles {
   /** PEM of the signer's own certificate; others after it count as the chain. */
@@ -68,45 +72,84 @@ function walk(leaf: Certificate, candidates: readonly Certificate[], anchor: Cer
 /** Every certificate of the bundle is a stranger's word; only the anchors of the caller are believed. */
 export function verifyWithCertificate(
   envelope: DsseEnvelope,
-  ders: readonly Uint8Array[],
-  { authorities }: Trust,
+  material: CertificateMaterial,
+  trust: Trust,
 ): SignedPayload {
+  const { authorities } = trust;
   if (!authorities || authorities.members.length === 0) {
     throw signingError("SIGNER_NOT_TRUSTED", {
       detail: "signed with a certificate, and no authority is trusted",
-      hint: "name the authority with --ca",
+      hint: "name the authority with --ca and the signer with --subject",
     });
   }
-  const [leaf, ...candidates] = ders.map(readUntrusted);
+  const [leaf, ...candidates] = material.certificates.map(readUntrusted);
   if (!leaf) throw signingError("BUNDLE_INVALID", { detail: "no certificate" });
-  const { anchor } = findAuthority(leaf, candidates, authorities);
+  const seen = readTimes(material.timestamps, signedPart(envelope).signature, trust);
+  const { anchor, seenAt } = findAuthority(
+    { leaf, candidates, seen, isStamped: material.timestamps.length > 0 },
+    trust,
+  );
   const key = keyOf(leaf);
   const { payload } = verifyEnvelope(envelope, { publicKeys: [key] });
   const names = { subject: subjectText(leaf), alternativeNames: alternativeNames(leaf) };
-  return { payload, signerKey: key, signer: { method: "certificate", ...names, caDigest: anchor.sha256 } };
+  const signer = { method: "certificate", ...names, caDigest: anchor.sha256 } as const;
+  return { payload, signerKey: key, signer, seenAt };
+}
+
+interface Claim {
+  readonly leaf: Certificate;
+  readonly candidates: readonly Certificate[];
+  readonly seen: SeenTimes;
+  readonly isStamped: boolean;
+}
+
+interface Accepted {
+  readonly anchor: Certificate;
+  /** The earliest time at which the path was valid and the signature there. */
+  readonly seenAt: TrustedTime | undefined;
 }
 
 /** The first member whose anchor the path leads to and whose subject it is; what fails for all is told of the last. */
-function findAuthority(
-  leaf: Certificate,
-  candidates: readonly Certificate[],
-  { members, atMs }: AuthorityTrust,
-): TrustedAuthority {
+function findAuthority(claim: Claim, trust: Trust): Accepted {
+  const { leaf } = claim;
   const fault = leafFault(leaf);
   if (fault) throw notTrusted(leaf, fault);
   let why: ModelkeepError | undefined;
-  for (const member of members) {
-    const result = walk(leaf, candidates, member.anchor, atMs);
-    if (!result.ok) why ??= notTrusted(leaf, result.rule);
-    else if (member.subject === undefined || isSubject(leaf, member.subject)) return member;
+  for (const member of trust.authorities?.members ?? []) {
+    const judged = judgePath(claim, member.anchor, trust);
+    if (judged instanceof ModelkeepError) why ??= judged;
+    else if (member.subject === undefined || isSubject(leaf, member.subject)) return judged;
     else why = signingError("SIGNER_NOT_TRUSTED", { detail: JSON.stringify(subjectText(leaf).slice(0, 200)) });
   }
   throw why ?? notTrusted(leaf, "no-path");
 }
 
-function notTrusted(leaf: Certificate, rule: ChainRule): ModelkeepError {
-  const detail = `${rule}: ${JSON.stringify(subjectText(leaf).slice(0, 200))}`;
-  return signingError("CERTIFICATE_NOT_TRUSTED", { detail, extra: { rule } });
+/** Valid now, or at a time at which somebody trusted saw the signature; and nothing on the way was revoked before. */
+function judgePath(claim: Claim, anchor: Certificate, trust: Trust): Accepted | ModelkeepError {
+  const { leaf, candidates, seen } = claim;
+  const atMs = trust.authorities?.atMs ?? Number.NaN;
+  const now = walk(leaf, candidates, anchor, atMs);
+  const then = seen.times.map((seenAt) => ({ seenAt, result: walk(leaf, candidates, anchor, seenAt.atMs) }));
+  const first = then.find(({ result }) => result.ok);
+  const found = now.ok ? now : first?.result;
+  if (!found?.ok) return outOfTime(claim, now);
+  const seenAt = first?.seenAt;
+  const fault = trust.revocation && revocationFault(found.path, { atMs, seen: seenAt }, trust.revocation);
+  if (!fault) return { anchor, seenAt };
+  const detail = `${JSON.stringify(subjectText(fault.certificate).slice(0, 200))}: ${fault.detail}`;
+  return signingError(fault.kind === "revoked" ? "CERTIFICATE_REVOKED" : "REVOCATION_UNKNOWN", { detail });
+}
+
+function outOfTime({ leaf, seen, isStamped }: Claim, result: ChainResult): ModelkeepError {
+  const rule = result.ok ? "no-path" : result.rule;
+  if (rule !== "expired" || !isStamped) return notTrusted(leaf, rule);
+  const why = seen.faults.length > 0 ? ` (its timestamps: ${seen.faults.join(", ")})` : "";
+  return notTrusted(leaf, rule, why, "name the authority that stamped the signature while it was valid with --tsa");
+}
+
+function notTrusted(leaf: Certificate, rule: ChainRule, why = "", hint?: string): ModelkeepError {
+  const detail = `${rule}: ${JSON.stringify(subjectText(leaf).slice(0, 200))}${why}`;
+  return signingError("CERTIFICATE_NOT_TRUSTED", { detail, extra: { rule }, ...(hint === undefined ? {} : { hint }) });
 }
 
 /**

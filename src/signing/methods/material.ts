@@ -8,9 +8,14 @@ import { SIGNING_LIMITS } from "../limits.ts";
 
 export const MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
+interface Stamped {
+  /** Timestamp responses as they came, a stranger's word. */
+  readonly timestamps: readonly Uint8Array[];
+}
+
 export type Material =
-  | { readonly method: "key"; readonly hint?: string | undefined; readonly rawBytes?: string | undefined }
-  | { readonly method: "certificate"; readonly certificates: readonly Uint8Array[] }
+  | ({ readonly method: "key"; readonly hint?: string | undefined; readonly rawBytes?: string | undefined } & Stamped)
+  | ({ readonly method: "certificate"; readonly certificates: readonly Uint8Array[] } & Stamped)
   | { readonly method: "keyless" };
 
 const rawBytes = z.string().max(Math.ceil((SIGNING_LIMITS.certificateBytes / 3) * 4) + 4);
@@ -59,8 +64,19 @@ function materialOf(data: z.infer<typeof materialSchema>): Material {
     throw signingError("BUNDLE_INVALID", { detail: "a keyless bundle without log entry" });
   if (certificate) return { method: "keyless" };
   if (entries > 0) throw signingError("BUNDLE_INVALID", { detail: "log entries that this method does not have" });
-  if (publicKey) return { method: "key", ...publicKey };
-  return { method: "certificate", certificates: (x509CertificateChain?.certificates ?? []).map(derOf) };
+  const timestamps = (data.timestampVerificationData?.rfc3161Timestamps ?? []).map(stampOf);
+  if (publicKey) return { method: "key", ...publicKey, timestamps };
+  return { method: "certificate", certificates: (x509CertificateChain?.certificates ?? []).map(derOf), timestamps };
+}
+
+const stampSchema = z.object({
+  signedTimestamp: z.string().max(Math.ceil((SIGNING_LIMITS.timestampBytes / 3) * 4) + 4),
+});
+
+/** Anything but base64 comes out as no bytes, which is no timestamp. */
+function stampOf(entry: unknown): Uint8Array {
+  const parsed = stampSchema.safeParse(entry);
+  return (parsed.success ? fromBase64(parsed.data.signedTimestamp) : undefined) ?? new Uint8Array(0);
 }
 
 function derOf(certificate: { rawBytes: string }): Uint8Array {
