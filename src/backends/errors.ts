@@ -6,7 +6,7 @@ export const backendError = defineErrors("backends", {
     status: 400,
     exit: EXIT.usage,
     title: "That key URI is not known",
-    hint: "file:///PATH, pkcs11:token=T;object=K, vault://HOST:PORT/MOUNT/KEY or awskms://REGION/KEY",
+    hint: "file:///PATH, passphrase:, pkcs11:token=T;object=K, vault://HOST:PORT/MOUNT/KEY, awskms://REGION/KEY, gcpkms://projects/… or azurekms://HOST/KEY",
   },
   KMS_KEY_MISSING: {
     status: 500,

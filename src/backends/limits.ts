@@ -34,7 +34,7 @@ export const BACKEND_LIMITS = {
   passphraseMemoryKib: 1024 * 1024,
   passphrasePasses: 16,
   /** Memory times passes. */
-  passphraseWorkKib: 4 * 1024 * 1024,
+  passphraseWorkKib: 2 * 1024 * 1024,
   passphraseLanes: 16,
   passphraseBytes: 1_024,
   /** Sessions with one PKCS#11 token. */

@@ -13,6 +13,9 @@ export interface CallLimits {
   readonly backoffMaxMilliseconds: number;
 }
 
+/** Asks for a passphrase: a new one to wrap with, or the one that something was wrapped with. The caller wipes it. */
+export type PassphraseSource = (use: "wrap" | "unwrap") => Promise<Uint8Array>;
+
 export interface BackendPorts {
   readonly random: Random;
   readonly clock?: Clock;
@@ -20,6 +23,8 @@ export interface BackendPorts {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Instead of those of BACKEND_LIMITS. */
   readonly limits?: Partial<CallLimits>;
+  /** For `passphrase:`; without it there is nobody to ask. */
+  readonly passphrase?: PassphraseSource;
 }
 
 export interface FullPorts {

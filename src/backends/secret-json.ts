@@ -1,4 +1,5 @@
 /** JSON that carries one secret in base64: written and read so that the secret is never a string, which nobody could wipe. */
+import type { z } from "zod";
 import { concatBytes, copySecret, fromUtf8, parseJson, utf8 } from "../base/index.ts";
 import { backendError } from "./errors.ts";
 import { BACKEND_LIMITS } from "./limits.ts";
@@ -10,6 +11,13 @@ const PAD = 0x3d;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const STAR = 0x2a;
+const NEWLINE = 0x0a;
+/** `+` and `-`, `/` and `_`. */
+const URL_LETTERS = [
+  [0x2b, 0x2d],
+  [0x2f, 0x5f],
+] as const;
+const LETTER_N = 0x6e;
 
 /** `{"NAME":"BASE64 OF SECRET", …rest}`; the caller wipes it. */
 export function jsonWithBase64(name: string, secret: Uint8Array, rest: Readonly<Record<string, unknown>>): Uint8Array {
@@ -43,6 +51,40 @@ export function takeBase64(text: Uint8Array, name: string): TakenSecret {
   return { secret, rest };
 }
 
+/** `{"NAME":"BASE64URL OF SECRET", …rest}` (RFC 4648, section 5, without padding); the caller wipes it. */
+export function jsonWithBase64Url(
+  name: string,
+  secret: Uint8Array,
+  rest: Readonly<Record<string, unknown>>,
+): Uint8Array {
+  const encoded = encodeBase64(secret);
+  for (const [from, to] of URL_LETTERS) replaceByte(encoded, from, to);
+  const end = encoded.indexOf(PAD);
+  try {
+    return jsonWithText(name, end === -1 ? encoded : encoded.subarray(0, end), rest);
+  } finally {
+    encoded.fill(0);
+  }
+}
+
+/** Like `takeText`, decoded. */
+export function takeBase64Url(text: Uint8Array, name: string): TakenSecret {
+  const { secret: encoded, rest } = takeText(text, name);
+  const foreign = URL_LETTERS.some(([standard]) => encoded.includes(standard)) || encoded.includes(PAD);
+  const padded = new Uint8Array(Math.ceil(encoded.length / 4) * 4).fill(PAD);
+  padded.set(encoded);
+  for (const [to, from] of URL_LETTERS) replaceByte(padded, from, to);
+  const secret = foreign || encoded.length % 4 === 1 ? undefined : decodeBase64(padded);
+  encoded.fill(0);
+  padded.fill(0);
+  if (!secret) throw backendError("KMS_ANSWER_INVALID", { detail: `${name} is not base64url` });
+  return { secret, rest };
+}
+
+function replaceByte(bytes: Uint8Array, from: number, to: number): void {
+  for (let at = bytes.indexOf(from); at !== -1; at = bytes.indexOf(from, at)) bytes[at] = to;
+}
+
 /**
  * Cuts the one value of `"NAME":"…"` out of the text, blots it out there, and parses what is left. Throws
  * KMS_ANSWER_INVALID; the text holds no secret any more then, either.
@@ -69,6 +111,37 @@ export function takeTexts(
   }
 }
 
+/** Like `takeText` for a value of lines, such as a key in PEM: its line breaks are written `\\n`. */
+export function takeLines(text: Uint8Array, name: string): TakenSecret {
+  const buffer = Buffer.from(text.buffer, text.byteOffset, text.length);
+  const start = startOfValue(buffer, name);
+  const end = start === -1 ? -1 : buffer.indexOf(QUOTE, start);
+  const value = buffer.subarray(Math.max(start, 0), Math.max(end, 0));
+  const secret = copySecret(value);
+  const length = end === -1 ? -1 : unescapeLines(value, secret);
+  value.fill(STAR);
+  if (length === -1) {
+    buffer.fill(STAR);
+    secret.fill(0);
+    throw backendError("KMS_ANSWER_INVALID", { detail: `${name} is not there, once and as plain lines` });
+  }
+  return { secret: secret.subarray(0, length), rest: parseAnswer(text) };
+}
+
+/** The bytes written; -1 for another escape or a byte that is not printable. */
+function unescapeLines(from: Uint8Array, into: Uint8Array): number {
+  let to = 0;
+  for (let at = 0; at < from.length; at++) {
+    const byte = from[at] ?? 0;
+    if (byte === BACKSLASH && from[at + 1] !== LETTER_N) return -1;
+    if (byte !== BACKSLASH && (byte < 0x20 || byte > 0x7e)) return -1;
+    into[to++] = byte === BACKSLASH ? NEWLINE : byte;
+    if (byte === BACKSLASH) at++;
+  }
+  into.fill(0, to);
+  return to;
+}
+
 function cut(text: Buffer, name: string): Uint8Array {
   const start = startOfValue(text, name);
   const end = start === -1 ? -1 : text.indexOf(QUOTE, start);
@@ -93,6 +166,13 @@ export function parseAnswer(text: Uint8Array): unknown {
   } catch {
     throw backendError("KMS_ANSWER_INVALID", { detail: "it is not JSON" });
   }
+}
+
+/** What the schema makes of an answer without a secret. Throws KMS_ANSWER_INVALID with the place that does not fit. */
+export function readAnswer<T>(answer: { readonly body: Uint8Array }, schema: z.ZodType<T>): T {
+  const parsed = schema.safeParse(parseAnswer(answer.body));
+  if (parsed.success) return parsed.data;
+  throw backendError("KMS_ANSWER_INVALID", { detail: parsed.error.issues[0]?.path.join(".") ?? "" });
 }
 
 function startOfValue(text: Buffer, name: string): number {

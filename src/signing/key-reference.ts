@@ -7,7 +7,7 @@ import { signingError } from "./errors.ts";
 import { readSigningKey } from "./key-file.ts";
 import { keyIdOf, type ModelSigner } from "./keys.ts";
 
-const SERVICE = /^(pkcs11:|vault:\/\/|awskms:\/\/)/;
+const SERVICE = /^(pkcs11:|vault:\/\/|awskms:\/\/|gcpkms:\/\/|azurekms:\/\/)/;
 const HASH_OF_CURVE: Readonly<Record<string, SigningHash>> = {
   prime256v1: "sha256",
   secp384r1: "sha384",
@@ -20,8 +20,8 @@ export interface KeyReferencePorts extends BackendPorts {
 }
 
 /**
- * A path or `file:///PATH` of a PEM key, or a key of a service: `pkcs11:…`, `vault://…`, `awskms://…`. What a service
- * signs is verified before it is used. Throws the codes of `readSigningKey` and of the service's client.
+ * A path or `file:///PATH` of a PEM key, or a key of a service: `pkcs11:…`, `vault://…`, `awskms://…`, `gcpkms://…`,
+ * `azurekms://…`. What a service signs is verified before it is used. Throws the codes of `readSigningKey` and of the service's client.
  */
 export async function openSigner(reference: string, ports: KeyReferencePorts): Promise<ModelSigner> {
   if (SERVICE.test(reference)) return signerOf(await openSigningKey(reference, ports));

@@ -7,7 +7,7 @@ import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
 import { BACKEND_LIMITS } from "../limits.ts";
 import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
 import { revealText } from "../private-file.ts";
-import { jsonWithBase64, parseAnswer, takeBase64 } from "../secret-json.ts";
+import { jsonWithBase64, readAnswer, takeBase64 } from "../secret-json.ts";
 import { ecPublicPem, type SigningBackend, type SigningHash } from "../signing-backend.ts";
 import { AwsCredentialSource, wipeCredentials } from "./credentials.ts";
 import { awsErrorOf, isThrottling } from "./errors.ts";
@@ -63,7 +63,7 @@ class AwsWrapper implements KeyWrapper {
     if (key.length === 0 || key.length > BACKEND_LIMITS.wrappedKeyBytes)
       throw new RangeError(`a key to wrap has 1 to ${BACKEND_LIMITS.wrappedKeyBytes} bytes`);
     const body = jsonWithBase64("Plaintext", key, { KeyId: this.#arn, EncryptionContext: context });
-    const { CiphertextBlob, KeyId } = read(await this.#client.call("Encrypt", body), encryptSchema);
+    const { CiphertextBlob, KeyId } = readAnswer(await this.#client.call("Encrypt", body), encryptSchema);
     const ciphertext = fromBase64(CiphertextBlob);
     if (!ciphertext || ciphertext.length === 0 || KeyId !== this.#arn)
       throw backendError("KMS_ANSWER_INVALID", { detail: "the ciphertext" });
@@ -94,7 +94,7 @@ class AwsSigner implements SigningBackend {
 
   async publicKeyPem(): Promise<string> {
     const body = utf8(JSON.stringify({ KeyId: this.#client.key.keyId }));
-    const { PublicKey, KeyUsage } = read(await this.#client.call("GetPublicKey", body), publicSchema);
+    const { PublicKey, KeyUsage } = readAnswer(await this.#client.call("GetPublicKey", body), publicSchema);
     const spki = fromBase64(PublicKey);
     if (KeyUsage !== "SIGN_VERIFY")
       throw backendError("KMS_KEY_UNFIT", { detail: `${this.uri} is for ${KeyUsage.slice(0, 40)}` });
@@ -110,7 +110,7 @@ class AwsSigner implements SigningBackend {
       SigningAlgorithm: ALGORITHM[hash],
     };
     const answer = await this.#client.call("Sign", utf8(JSON.stringify(request)));
-    const signature = fromBase64(read(answer, signSchema).Signature);
+    const signature = fromBase64(readAnswer(answer, signSchema).Signature);
     if (!signature) throw backendError("KMS_ANSWER_INVALID", { detail: "Signature" });
     return signature;
   }
@@ -146,7 +146,7 @@ class AwsClient {
     const answer = await this.call("DescribeKey", utf8(JSON.stringify({ KeyId: this.key.keyId })), {
       hint: "allow kms:DescribeKey, or name the key by its ARN",
     });
-    const { Arn, KeyUsage, KeyState } = read(answer, describeSchema).KeyMetadata;
+    const { Arn, KeyUsage, KeyState } = readAnswer(answer, describeSchema).KeyMetadata;
     if (KeyUsage !== undefined && KeyUsage !== usage)
       throw backendError("KMS_KEY_UNFIT", { detail: `${this.key.uri} is for ${KeyUsage}` });
     if (KeyState === "Disabled" || KeyState?.startsWith("Pending"))
@@ -198,11 +198,4 @@ class AwsClient {
 function withoutRegion(keyArn: string): string {
   const parts = keyArn.split(":");
   return parts[5]?.startsWith("key/mrk-") ? parts.toSpliced(3, 1, "*").join(":") : keyArn;
-}
-
-function read<T>(answer: HttpAnswer, schema: z.ZodType<T>): T {
-  const parsed = schema.safeParse(parseAnswer(answer.body));
-  if (!parsed.success)
-    throw backendError("KMS_ANSWER_INVALID", { detail: parsed.error.issues[0]?.path.join(".") ?? "" });
-  return parsed.data;
 }

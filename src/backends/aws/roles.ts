@@ -1,6 +1,6 @@
 /** The keys of the role that a machine has: by a web identity, from its container's host, or from its instance. */
 import { z } from "zod";
-import { fromUtf8, utf8, wipe } from "../../base/index.ts";
+import { fromUtf8, ModelkeepError, utf8, wipe } from "../../base/index.ts";
 import { GuardedBytes } from "../../host/index.ts";
 import { backendError } from "../errors.ts";
 import { type HttpAnswer, HttpService, readAuthorities, safeOrigin } from "../http-service.ts";
@@ -169,7 +169,7 @@ function missing(detail: string): Error {
 }
 
 function nobodyThere(error: unknown): never {
-  const gone = error instanceof Error && "code" in error && error.code === "KMS_UNREACHABLE";
+  const gone = error instanceof ModelkeepError && error.code === "KMS_UNREACHABLE";
   if (!gone) throw error;
   throw backendError("KMS_CREDENTIALS_MISSING", {
     detail: "no keys, no profile, and no instance that has a role",

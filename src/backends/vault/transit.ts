@@ -10,7 +10,7 @@ import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
 import { BACKEND_LIMITS } from "../limits.ts";
 import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
 import { readCredentialFile } from "../private-file.ts";
-import { jsonWithBase64, parseAnswer, takeBase64 } from "../secret-json.ts";
+import { jsonWithBase64, parseAnswer, readAnswer, takeBase64 } from "../secret-json.ts";
 import { ecPublicPem, type SigningBackend, type SigningHash } from "../signing-backend.ts";
 import { VaultToken } from "./token.ts";
 import { parseVaultUri, type VaultKey } from "./uri.ts";
@@ -80,7 +80,7 @@ class TransitWrapper implements KeyWrapper {
     const body = jsonWithBase64("plaintext", bound, this.#parameters(context));
     wipe(bound);
     const answer = await this.#client.post("encrypt", body);
-    const { ciphertext } = read(answer, encryptSchema).data;
+    const { ciphertext } = readAnswer(answer, encryptSchema).data;
     const [, version, bytes] = WRAPPED.exec(ciphertext) ?? [];
     const decoded = bytes === undefined ? undefined : fromBase64(bytes);
     if (version === undefined || !decoded) throw backendError("KMS_ANSWER_INVALID", { detail: "the ciphertext" });
@@ -141,7 +141,7 @@ class TransitSigner implements SigningBackend {
       key_version: this.#version,
     };
     const answer = await this.#client.post("sign", utf8(JSON.stringify(request)));
-    const [, version, bytes] = WRAPPED.exec(read(answer, signSchema).data.signature) ?? [];
+    const [, version, bytes] = WRAPPED.exec(readAnswer(answer, signSchema).data.signature) ?? [];
     const signature = bytes === undefined ? undefined : fromBase64(bytes);
     if (!signature || version !== String(this.#version))
       throw backendError("KMS_ANSWER_INVALID", { detail: "the signature" });
@@ -171,7 +171,7 @@ class VaultClient {
     const answer = await this.#send("GET", `keys/${this.key.key}`, undefined);
     const error = this.#errorOf(answer);
     if (error) throw error;
-    return read(answer, keySchema).data;
+    return readAnswer(answer, keySchema).data;
   }
 
   /** A key that may be used but not looked at is taken as not derived; its first use tells. */
@@ -180,7 +180,7 @@ class VaultClient {
     if (answer.status === 403) return false;
     const error = this.#errorOf(answer);
     if (error) throw error;
-    const info = read(answer, keySchema).data;
+    const info = readAnswer(answer, keySchema).data;
     if (info.supports_encryption === false || !AEAD.test(info.type))
       throw backendError("KMS_KEY_UNFIT", { detail: `${this.key.uri} is a ${info.type} key` });
     return info.derived ?? false;
@@ -262,13 +262,6 @@ function wordsOf(answer: HttpAnswer): string {
   } catch {
     return "";
   }
-}
-
-function read<T>(answer: HttpAnswer, schema: z.ZodType<T>): T {
-  const parsed = schema.safeParse(parseAnswer(answer.body));
-  if (!parsed.success)
-    throw backendError("KMS_ANSWER_INVALID", { detail: parsed.error.issues[0]?.path.join(".") ?? "" });
-  return parsed.data;
 }
 
 function bindingOf(context: WrapContext): Uint8Array {
