@@ -34,5 +34,11 @@ export const bomError = defineErrors("bom", {
     title: "There are no OSV advisories in it",
     hint: "give a zip or a folder of OSV records, one JSON file each",
   },
+  EXPLOITATION_INVALID: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "That is neither CISA's catalogue nor scores of EPSS",
+    hint: "modelkeep advisories import --kev known_exploited_vulnerabilities.json --epss epss_scores.csv.gz",
+  },
   BOM_STOPPED: { status: 499, exit: EXIT.interrupted, title: "Interrupted" },
 });

@@ -32,4 +32,7 @@ export const BOM_LIMITS = {
   packageBlockBytes: 128 * 1024 * 1024,
   /** Packages whose advisories stay parsed. */
   cachedPackages: 2_000,
+  /** KEV or EPSS, unpacked. */
+  exploitationBytes: 64 * 1024 * 1024,
+  exploitedWeaknesses: 2_000_000,
 } as const;

@@ -3,18 +3,27 @@ import { PackageURL } from "packageurl-js";
 import { bomError } from "./errors.ts";
 import { BOM_LIMITS } from "./limits.ts";
 
-export type Ecosystem = "PyPI" | "npm";
+/** As OSV names them; distributions with their release, `Debian:12` or `Alpine:v3.20`. */
+export type Ecosystem = "PyPI" | "npm" | "Go" | "crates.io" | "Maven" | `Debian:${string}` | `Alpine:${string}`;
 
 export interface PackageRef {
   readonly ecosystem: Ecosystem;
-  /** Normalised: PEP 503 for PyPI, as written for npm. */
+  /** Normalised: PEP 503 for PyPI, as written for the others. */
   readonly name: string;
   readonly version: string;
+  /** The source package that advisories of a distribution speak of, where it is another one. */
+  readonly source?: { readonly name: string; readonly version: string };
 }
 
-const PURL_TYPES: Readonly<Record<string, Ecosystem>> = { pypi: "PyPI", npm: "npm" };
+const PURL_TYPES: Readonly<Record<string, Ecosystem>> = {
+  pypi: "PyPI",
+  npm: "npm",
+  golang: "Go",
+  cargo: "crates.io",
+  maven: "Maven",
+};
 
-/** PEP 503 for PyPI; npm names are compared as they are. */
+/** PEP 503 for PyPI; other names are compared as they are. */
 export function normaliseName(ecosystem: string, name: string): string {
   return ecosystem === "PyPI" ? name.replace(/[-_.]+/g, "-").toLowerCase() : name;
 }
@@ -36,12 +45,33 @@ function readShort(text: string): PackageRef | undefined {
 export function packageOfPurl(text: string): PackageRef | undefined {
   try {
     const purl = PackageURL.fromString(text);
-    const ecosystem = PURL_TYPES[purl.type];
+    const ecosystem = PURL_TYPES[purl.type] ?? distributionOf(purl);
     if (!ecosystem || !purl.name || !purl.version) return undefined;
-    return checked(ecosystem, purl.namespace ? `${purl.namespace}/${purl.name}` : purl.name, purl.version);
+    const isFlat = purl.type === "deb" || purl.type === "apk" || !purl.namespace;
+    const joint = purl.type === "maven" ? ":" : "/";
+    const found = checked(ecosystem, isFlat ? purl.name : `${purl.namespace}${joint}${purl.name}`, purl.version);
+    const source = sourceOf(purl);
+    return found && source ? { ...found, source } : found;
   } catch {
     return undefined;
   }
+}
+
+/** `distro=debian-12` and `distro=alpine-3.20.1` (purl specification, types deb and apk). */
+function distributionOf(purl: PackageURL): Ecosystem | undefined {
+  const distro = purl.qualifiers?.distro ?? "";
+  if (purl.type === "deb" && purl.namespace === "debian") return `Debian:${/^debian-(\d+)/.exec(distro)?.[1] ?? ""}`;
+  if (purl.type === "apk" && purl.namespace === "alpine")
+    return `Alpine:v${/^alpine-(\d+\.\d+)/.exec(distro)?.[1] ?? ""}`;
+  return undefined;
+}
+
+/** `upstream=NAME` or `upstream=NAME@VERSION`, as other tools write it too. */
+function sourceOf(purl: PackageURL): PackageRef["source"] {
+  const upstream = purl.qualifiers?.upstream;
+  if (!upstream || upstream.length > BOM_LIMITS.nameCharacters + BOM_LIMITS.versionCharacters) return undefined;
+  const [name = "", version = purl.version ?? ""] = upstream.split("@");
+  return { name, version };
 }
 
 function checked(ecosystem: Ecosystem, name: string, version: string): PackageRef | undefined {
@@ -49,9 +79,39 @@ function checked(ecosystem: Ecosystem, name: string, version: string): PackageRe
   return fits ? { ecosystem, name: normaliseName(ecosystem, name), version } : undefined;
 }
 
-export function purlOf(ecosystem: Ecosystem, name: string, version: string | undefined): string {
-  const slash = ecosystem === "npm" ? name.lastIndexOf("/") : -1;
-  const namespace = slash > 0 ? name.slice(0, slash) : undefined;
-  const type = ecosystem === "npm" ? "npm" : "pypi";
-  return new PackageURL(type, namespace, name.slice(slash + 1), version, undefined, undefined).toString();
+const TYPES_OF: Readonly<Record<string, string>> = {
+  PyPI: "pypi",
+  npm: "npm",
+  Go: "golang",
+  "crates.io": "cargo",
+  Maven: "maven",
+};
+
+export interface PurlDetails {
+  readonly source?: { readonly name: string; readonly version: string };
+  readonly architecture?: string;
+}
+
+export function purlOf(
+  ecosystem: Ecosystem,
+  name: string,
+  version: string | undefined,
+  details: PurlDetails = {},
+): string {
+  const [family = "", release = ""] = ecosystem.split(":", 2);
+  const distribution = family === "Debian" ? "debian" : family === "Alpine" ? "alpine" : undefined;
+  if (distribution) {
+    const { source, architecture } = details;
+    const upstream = source && `${source.name}${source.version === version ? "" : `@${source.version}`}`;
+    const qualifiers = {
+      ...(architecture === undefined ? {} : { arch: architecture }),
+      ...(release === "" ? {} : { distro: `${distribution}-${release.replace(/^v/, "")}` }),
+      ...(upstream === undefined || upstream === name ? {} : { upstream }),
+    };
+    const type = distribution === "debian" ? "deb" : "apk";
+    return new PackageURL(type, distribution, name, version, qualifiers, undefined).toString();
+  }
+  const cut = family === "PyPI" ? -1 : name.lastIndexOf(family === "Maven" ? ":" : "/");
+  const namespace = cut > 0 ? name.slice(0, cut) : undefined;
+  return new PackageURL(TYPES_OF[family] ?? "generic", namespace, name.slice(cut + 1), version).toString();
 }

@@ -1,12 +1,11 @@
 /** Says whether a version is affected by a record (OSV schema, "Evaluation"). */
-import type { AdvisoryRecord, EventKind } from "./record.ts";
+import type { EventKind, IndexedRecord } from "./record.ts";
 import { BEGINNING, type VersionOrder } from "./versions.ts";
 
 /** True when one of the candidates is listed or lies inside a range. */
-export function isAffected(record: AdvisoryRecord, candidates: readonly string[], order: VersionOrder): boolean {
+export function isAffected(record: IndexedRecord, candidates: readonly string[], order: VersionOrder): boolean {
   return candidates.some(
-    (version) =>
-      record.versions.includes(order.key(version)) || record.ranges.some((range) => isInside(version, range, order)),
+    (version) => record.lists(order.key(version)) || record.ranges.some((range) => isInside(version, range, order)),
   );
 }
 
@@ -44,7 +43,7 @@ function rankOf(kind: EventKind, at: string): number {
 }
 
 /** The versions that fix the record for somebody at `version`: those after it, in order. */
-export function fixesAfter(record: AdvisoryRecord, given: string, order: VersionOrder): string[] {
+export function fixesAfter(record: IndexedRecord, given: string, order: VersionOrder): string[] {
   const version = order.read(given);
   if (version === undefined) return [];
   const fixes = record.ranges.flatMap((range) => range.flatMap(([kind, at]) => (kind === "fixed" ? [at] : [])));

@@ -6,9 +6,10 @@ import { type Progress, uint64be, utf8 } from "../../base/index.ts";
 import { files, processInfo, syncFolder } from "../../host/index.ts";
 import { bomError } from "../errors.ts";
 import { BOM_LIMITS } from "../limits.ts";
+import { packBlock } from "./block.ts";
 import { readDump } from "./dump.ts";
 import { hashPackage, INDEX_LAYOUT } from "./index-file.ts";
-import { packageKey, readAdvisory } from "./record.ts";
+import { type AdvisoryRecord, packageKey, readAdvisory } from "./record.ts";
 
 export interface ImportOptions {
   /** Zip archives, folders or single records of OSV. */
@@ -146,15 +147,12 @@ async function writeIndex(path: string, spill: Appender, places: Places, records
 }
 
 async function writeBlock(out: Appender, spill: Appender, key: string, list: readonly number[]): Promise<Buffer> {
-  const parts: Buffer[] = [];
+  const records: AdvisoryRecord[] = [];
   for (let index = 0; index < list.length; index += 2) {
-    parts.push(await spill.read(list[index] ?? 0, list[index + 1] ?? 0));
+    const bytes = await spill.read(list[index] ?? 0, list[index + 1] ?? 0);
+    records.push(JSON.parse(bytes.toString("utf8")) as AdvisoryRecord);
   }
-  const block = Buffer.concat([
-    Buffer.from(`{"key":${JSON.stringify(key)},"records":[`),
-    ...parts.flatMap((part, index) => (index === 0 ? [part] : [Buffer.from(","), part])),
-    Buffer.from("]}"),
-  ]);
+  const block = packBlock(key, records);
   const entry = Buffer.alloc(INDEX_LAYOUT.entryBytes);
   hashPackage(key).copy(entry);
   entry.writeBigUInt64LE(BigInt(out.position), 16);

@@ -6,13 +6,14 @@ import { files, systemErrorCode } from "../../host/index.ts";
 import { bomError } from "../errors.ts";
 import { BOM_LIMITS } from "../limits.ts";
 import { normaliseName } from "../packages.ts";
-import { type AdvisoryRecord, packageKey } from "./record.ts";
+import { unpackBlock } from "./block.ts";
+import { type IndexedRecord, packageKey } from "./record.ts";
 
 export interface AdvisoryIndex {
   readonly packages: number;
   readonly records: number;
   /** Records of a package, empty when there are none. Throws ADVISORIES_INVALID for a damaged file. */
-  find(ecosystem: string, name: string): readonly AdvisoryRecord[];
+  find(ecosystem: string, name: string): readonly IndexedRecord[];
   close(): void;
 }
 
@@ -21,7 +22,7 @@ export interface AdvisoryIndex {
  * directory (32). Blocks of JSON follow, then the directory: name hash (16), offset (8), length (4), CRC-32 (4) per
  * package, in order of hash.
  */
-export const INDEX_LAYOUT = { magic: "MKADV\0\x01\n", headerBytes: 64, entryBytes: 32, hashBytes: 16 } as const;
+export const INDEX_LAYOUT = { magic: "MKADV\0\x02\n", headerBytes: 64, entryBytes: 32, hashBytes: 16 } as const;
 
 export function hashPackage(key: string): Buffer {
   return createHash("sha256").update(key).digest().subarray(0, INDEX_LAYOUT.hashBytes);
@@ -52,7 +53,7 @@ class IndexFile implements AdvisoryIndex {
   readonly #path: string;
   readonly #source: FileSource;
   readonly #directory: Buffer;
-  readonly #cache = new Map<string, readonly AdvisoryRecord[]>();
+  readonly #cache = new Map<string, readonly IndexedRecord[]>();
 
   constructor(source: FileSource, path: string) {
     this.#path = path;
@@ -70,7 +71,7 @@ class IndexFile implements AdvisoryIndex {
     if (!digest.equals(header.subarray(32, 64))) this.#fail();
   }
 
-  find(ecosystem: string, name: string): readonly AdvisoryRecord[] {
+  find(ecosystem: string, name: string): readonly IndexedRecord[] {
     const key = packageKey(ecosystem, normaliseName(ecosystem, name));
     const known = this.#cache.get(key);
     if (known) return known;
@@ -100,12 +101,12 @@ class IndexFile implements AdvisoryIndex {
     return undefined;
   }
 
-  #readBlock(entry: Buffer, key: string): readonly AdvisoryRecord[] {
+  #readBlock(entry: Buffer, key: string): readonly IndexedRecord[] {
     const length = entry.readUInt32LE(24);
     if (length > BOM_LIMITS.packageBlockBytes) this.#fail();
     const bytes = this.#source.read(Number(entry.readBigUInt64LE(16)), length);
     if (bytes.length !== length || crc32(bytes) !== entry.readUInt32LE(28)) this.#fail();
-    const block = JSON.parse(Buffer.from(bytes).toString("utf8")) as { key: string; records: AdvisoryRecord[] };
+    const block = unpackBlock(bytes);
     return block.key === key ? block.records : [];
   }
 

@@ -1,8 +1,9 @@
 /** Matches packages against advisories and puts together what names the same weakness. */
 import type { PackageRef } from "../packages.ts";
 import { fixesAfter, isAffected } from "./evaluate.ts";
+import type { ExploitationIndex } from "./exploitation.ts";
 import type { AdvisoryIndex } from "./index-file.ts";
-import type { AdvisoryRecord } from "./record.ts";
+import type { IndexedRecord } from "./record.ts";
 import { moreTrusted, type SeverityLevel } from "./severity.ts";
 import { type VersionOrder, versionOrder } from "./versions.ts";
 
@@ -19,14 +20,31 @@ export interface AdvisoryMatch {
   readonly score: number;
   /** The package itself is hostile: this version was made to do harm. */
   readonly malware: boolean;
+  /** In CISA's catalogue of known exploited vulnerabilities. */
+  readonly kev: boolean;
+  /** Probability of use within 30 days by FIRST, 0 to 1; absent when nobody said one. */
+  readonly epss?: number;
   readonly fixed: readonly string[];
   readonly summary: string;
 }
 
 /** In order of package, version and id; one match per weakness of a package. */
-export function matchAdvisories(packages: readonly PackageRef[], index: AdvisoryIndex): AdvisoryMatch[] {
+export function matchAdvisories(
+  packages: readonly PackageRef[],
+  index: AdvisoryIndex,
+  exploitation?: ExploitationIndex,
+): AdvisoryMatch[] {
   const unique = new Map(packages.map((item) => [`${item.ecosystem}\n${item.name}\n${item.version}`, item]));
-  return [...unique.values()].flatMap((item) => matchPackage(item, index)).sort(inOrder);
+  return [...unique.values()]
+    .flatMap((item) => matchPackage(item, index))
+    .map((match) => (exploitation ? rateUse(match, exploitation) : match))
+    .sort(inOrder);
+}
+
+function rateUse(match: AdvisoryMatch, exploitation: ExploitationIndex): AdvisoryMatch {
+  const known = [match.id, ...match.aliases].flatMap((id) => exploitation.find(id) ?? []);
+  const scores = known.flatMap(({ epss }) => epss ?? []);
+  return { ...match, kev: known.some(({ kev }) => kev), ...(scores.length === 0 ? {} : { epss: Math.max(...scores) }) };
 }
 
 function inOrder(a: AdvisoryMatch, b: AdvisoryMatch): number {
@@ -40,14 +58,15 @@ function compareText(a: string, b: string): number {
 function matchPackage(item: PackageRef, index: AdvisoryIndex): AdvisoryMatch[] {
   const order = versionOrder(item.ecosystem);
   if (!order) return [];
-  const candidates = order.candidates(item.version);
-  const hits = index.find(item.ecosystem, item.name).filter((record) => isAffected(record, candidates, order));
+  const { name, version } = item.source ?? item;
+  const candidates = order.candidates(version);
+  const hits = index.find(item.ecosystem, name).filter((record) => isAffected(record, candidates, order));
   return groupByAlias(hits).map((group) => describe(item, group, order));
 }
 
 /** Records that share an id or an alias, directly or by way of others. */
-function groupByAlias(records: readonly AdvisoryRecord[]): AdvisoryRecord[][] {
-  const groupOf = new Map<string, AdvisoryRecord[]>();
+function groupByAlias(records: readonly IndexedRecord[]): IndexedRecord[][] {
+  const groupOf = new Map<string, IndexedRecord[]>();
   for (const record of records) {
     const ids = [record.id, ...record.aliases];
     const touched = new Set(ids.flatMap((id) => groupOf.get(id) ?? []));
@@ -57,7 +76,7 @@ function groupByAlias(records: readonly AdvisoryRecord[]): AdvisoryRecord[][] {
   return [...new Set(groupOf.values())];
 }
 
-function describe(item: PackageRef, group: readonly AdvisoryRecord[], order: VersionOrder): AdvisoryMatch {
+function describe(item: PackageRef, group: readonly IndexedRecord[], order: VersionOrder): AdvisoryMatch {
   const [first] = group.map(({ id }) => id).sort((a, b) => rankOf(a) - rankOf(b) || compareText(a, b));
   const id = first ?? "";
   const all = new Set(group.flatMap((record) => [record.id, ...record.aliases]));
@@ -72,7 +91,8 @@ function describe(item: PackageRef, group: readonly AdvisoryRecord[], order: Ver
     severity: malware ? "critical" : severity.level,
     score: severity.score,
     malware,
-    fixed: [...new Set(group.flatMap((record) => fixesAfter(record, item.version, order)))],
+    kev: false,
+    fixed: [...new Set(group.flatMap((record) => fixesAfter(record, (item.source ?? item).version, order)))],
     summary: group.map(({ summary }) => summary).find((summary) => summary !== "") ?? "",
   };
 }

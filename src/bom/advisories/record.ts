@@ -16,6 +16,12 @@ export interface AdvisoryRecord {
   readonly ranges: readonly (readonly (readonly [EventKind, string])[])[];
 }
 
+/** A record as the index gives it: its versions are asked for, not listed. */
+export interface IndexedRecord extends Omit<AdvisoryRecord, "versions"> {
+  /** True for the key of a version that is affected whatever the ranges say. */
+  lists(versionKey: string): boolean;
+}
+
 export interface AffectedPackage {
   readonly ecosystem: string;
   readonly name: string;
@@ -54,6 +60,8 @@ function readAffected(affected: Unknown, osv: Unknown) {
   const own = list(affected.severity);
   const severity = rateSeverity(own.length > 0 ? own : list(osv.severity), [
     asObject(affected.database_specific)?.severity,
+    asObject(affected.ecosystem_specific)?.severity,
+    asObject(affected.ecosystem_specific)?.urgency,
     asObject(osv.database_specific)?.severity,
   ]);
   return {
