@@ -44,6 +44,17 @@ export async function* readChunks(
   }
 }
 
+/** A model's file for reads in order, into memory of the caller, who closes it. Throws MODEL_NOT_READABLE. */
+export async function openModelFile(path: string) {
+  const handle = await openNoFollow(path);
+  return {
+    /** Fewer bytes than there is room for only at the end of the file. */
+    fill: async (room: Uint8Array): Promise<number> =>
+      (await fill(handle, Buffer.from(room.buffer, room.byteOffset, room.length), path)).length,
+    close: () => handle.close(),
+  };
+}
+
 /** Without O_NONBLOCK a pipe that took the place of a file would hold the reader for ever. */
 async function openNoFollow(path: string): Promise<files.FileHandle> {
   try {

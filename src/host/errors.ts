@@ -17,5 +17,23 @@ export const hostError = defineErrors("host", {
     title: "The package koffi, by which shared libraries are called, is not there",
     hint: "npm install koffi",
   },
+  ENGINE_MISSING: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "The engine that MODELKEEP_ENGINE names cannot be used",
+    hint: "unset MODELKEEP_ENGINE, or npm install koffi",
+  },
+  ENGINE_FAILED: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "The engine that encrypts gave up",
+    hint: "MODELKEEP_ENGINE=crypto takes the one that is everywhere",
+  },
+  THREAD_LOST: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "A thread of this program ended in the middle of its work",
+    hint: "start again: what was finished is kept",
+  },
   MEMORY_WIPED: { status: 500, exit: EXIT.failed, title: "A secret was used after it had been wiped" },
 });

@@ -1,4 +1,6 @@
 /** Floor 2: the only door to Node and the machine. */
+export { AEAD_NAMES, type AeadChoice, type AeadEngine, type AeadName, chooseAead } from "./aead.ts";
+export { cryptoAead } from "./aead-crypto.ts";
 export type { StreamHash } from "./blake3.ts";
 export * from "./clock.ts";
 export * from "./errors.ts";
@@ -10,5 +12,20 @@ export { type FileRun, type HashName, PartHasher, type RunDigests } from "./hash
 export * from "./hash-runs.ts";
 export * from "./process.ts";
 export * from "./scratch.ts";
+export {
+  type FilePlace,
+  hasLeafHash,
+  LEAF_BYTES,
+  type LeafHash,
+  openRecord,
+  RECORD_BODY_AT,
+  RECORD_OVERHEAD_BYTES,
+  type RecordFailure,
+  type RecordPlan,
+  type RecordResult,
+  type SealPlan,
+  sealRecord,
+} from "./seal-run.ts";
+export * from "./seal-threads.ts";
 export * from "./sqlite.ts";
 export * from "./terminal.ts";

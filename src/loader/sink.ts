@@ -1,5 +1,6 @@
 /** Writes checked plaintext into the memory file system: files of mode 0400 in folders of mode 0500. */
 import { dirname, join } from "node:path";
+import type { ModelkeepError } from "../base/index.ts";
 import { files, systemErrorCode } from "../host/index.ts";
 import type { ModelSink } from "../sealing/index.ts";
 import { loaderError } from "./errors.ts";
@@ -23,6 +24,7 @@ export function createFolderSink(root: string): FolderSink {
       return {
         write: (chunk) => translated(path, () => handle.writeFile(chunk)),
         close: () => handle.close(),
+        local: { descriptor: handle.fd, error: (code) => failed(path, code) },
       };
     },
     async close() {
@@ -42,8 +44,11 @@ async function translated<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    const code = systemErrorCode(error) ?? "unknown";
-    const detail = `${path.slice(0, 200)} (${code})`;
-    throw loaderError(code === "ENOSPC" ? "MEMORY_TOO_SMALL" : "LOAD_FAILED", { detail, cause: error });
+    throw failed(path, systemErrorCode(error), error);
   }
+}
+
+function failed(path: string, code = "unknown", cause?: unknown): ModelkeepError {
+  const detail = `${path.slice(0, 200)} (${code})`;
+  return loaderError(code === "ENOSPC" ? "MEMORY_TOO_SMALL" : "LOAD_FAILED", { detail, cause });
 }

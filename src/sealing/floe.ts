@@ -1,7 +1,17 @@
 /** FLOE (c2sp.org/FLOE): random-access authenticated encryption of one file, AES-256-GCM and HKDF-Expand with SHA-384. */
-import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { concatBytes, equalBytes, type Random, uint32be, uint64be, utf8 } from "../base/index.ts";
-import { GuardedBytes } from "../host/index.ts";
+import {
+  type AeadEngine,
+  cryptoAead,
+  GuardedBytes,
+  openRecord,
+  RECORD_BODY_AT,
+  RECORD_OVERHEAD_BYTES,
+  type RecordPlan,
+  type SealPlan,
+  sealRecord,
+} from "../host/index.ts";
 import { sealingError } from "./errors.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 
@@ -18,16 +28,14 @@ export const FLOE_1_MIB: FloeParameters = { encryptedSegmentBytes: 1_048_608 };
 const IV_BYTES = 32;
 const TAG_BYTES = 32;
 const NONCE_BYTES = 12;
-const GCM_TAG_BYTES = 16;
-const LENGTH_BYTES = 4;
-/** What a segment adds to its plaintext: length, nonce, tag. */
-export const SEGMENT_OVERHEAD_BYTES = LENGTH_BYTES + NONCE_BYTES + GCM_TAG_BYTES;
+/** What a segment adds to its plaintext: length (4), nonce, tag (16). */
+export const SEGMENT_OVERHEAD_BYTES = RECORD_OVERHEAD_BYTES;
 export const FLOE_HEADER_BYTES = 10 + IV_BYTES + TAG_BYTES;
 const NOT_LAST = 0xffffffff;
 const SEGMENTS_PER_KEY = 2 ** 20;
 
 /** One FLOE message: a key, a header, and segments by number. Its keys live in guarded memory until `wipe`. */
-export class Floe {
+export class Floe implements Disposable {
   readonly header: Uint8Array;
   readonly #parameters: FloeParameters;
   readonly #context: Uint8Array;
@@ -72,35 +80,57 @@ export class Floe {
     return this.header.subarray(FLOE_HEADER_BYTES - TAG_BYTES);
   }
 
-  /** The encrypted segment in three parts, in order, so that a large body is not copied once more. */
-  sealSegment(index: number, isLast: boolean, plain: Uint8Array): readonly Uint8Array[] {
-    this.#checkPlainLength(isLast, plain.length);
-    const nonce = this.#random.bytes(NONCE_BYTES);
-    const length = isLast ? plain.length + SEGMENT_OVERHEAD_BYTES : NOT_LAST;
-    return this.#withDek(index, (dek) => {
-      const cipher = createCipheriv("aes-256-gcm", dek, nonce);
-      cipher.setAAD(segmentAad(index, isLast));
-      const body = cipher.update(plain);
-      cipher.final();
-      return [concatBytes(uint32be(length), nonce), body, cipher.getAuthTag()];
+  /** Length field and associated data of a segment, by which it is told from every other one. */
+  segmentPlan(index: number, isLast: boolean, plainBytes: number): RecordPlan {
+    this.#checkLength(isLast, plainBytes);
+    const length = isLast ? plainBytes + SEGMENT_OVERHEAD_BYTES : NOT_LAST;
+    return { head: uint32be(length), aad: segmentAad(index, isLast), plainBytes };
+  }
+
+  /** With a fresh nonce. */
+  sealPlan(index: number, isLast: boolean, plainBytes: number): SealPlan {
+    return { ...this.segmentPlan(index, isLast, plainBytes), nonce: this.#random.bytes(NONCE_BYTES) };
+  }
+
+  /** Lends K(message key, "DEK:" || the index with its low 20 bits cleared, 32), which must not be kept. */
+  withSegmentKey<T>(index: number, work: (key: Uint8Array) => T): T {
+    if (index >= SEALING_LIMITS.segments) throw new RangeError(`segment ${index}`);
+    const group = index - (index % (this.#parameters.segmentsPerKey ?? SEGMENTS_PER_KEY));
+    if (this.#dek?.group !== group) {
+      this.#dek?.key.wipe();
+      const purpose = concatBytes(utf8("DEK:"), uint64be(group));
+      this.#dek = { group, key: GuardedBytes.take(this.#messageKey.use((key) => this.#derive(key, purpose, 32))) };
+    }
+    return this.#dek.key.use(work);
+  }
+
+  sealSegment(index: number, isLast: boolean, plain: Uint8Array, engine: AeadEngine = cryptoAead): Uint8Array {
+    const plan = this.sealPlan(index, isLast, plain.length);
+    const record = new Uint8Array(plain.length + SEGMENT_OVERHEAD_BYTES);
+    record.set(plain, RECORD_BODY_AT);
+    return this.withSegmentKey(index, (bytes) => {
+      const key = engine.key(bytes);
+      sealRecord(key, plan, record);
+      key.wipe();
+      return record;
     });
   }
 
   /** Throws SEALED_TAMPERED. */
-  openSegment(index: number, isLast: boolean, sealed: Uint8Array): Uint8Array {
-    this.#checkSealedLength(index, isLast, sealed);
-    const nonce = sealed.subarray(LENGTH_BYTES, LENGTH_BYTES + NONCE_BYTES);
-    return this.#withDek(index, (dek) => {
-      const decipher = createDecipheriv("aes-256-gcm", dek, nonce, { authTagLength: GCM_TAG_BYTES });
-      decipher.setAAD(segmentAad(index, isLast));
-      decipher.setAuthTag(sealed.subarray(sealed.length - GCM_TAG_BYTES));
-      const plain = decipher.update(sealed.subarray(LENGTH_BYTES + NONCE_BYTES, sealed.length - GCM_TAG_BYTES));
-      try {
-        decipher.final();
-      } catch {
-        plain.fill(0);
-        throw sealingError("SEALED_TAMPERED", { detail: `segment ${index}` });
-      }
+  openSegment(index: number, isLast: boolean, sealed: Uint8Array, engine: AeadEngine = cryptoAead): Uint8Array {
+    const plain = this.#tryOpen(index, isLast, sealed, engine);
+    if (!plain) throw sealingError("SEALED_TAMPERED", { detail: `segment ${index}` });
+    return plain;
+  }
+
+  #tryOpen(index: number, isLast: boolean, sealed: Uint8Array, engine: AeadEngine): Uint8Array | undefined {
+    const plainBytes = sealed.length - SEGMENT_OVERHEAD_BYTES;
+    if (!this.#isLength(isLast, plainBytes)) return undefined;
+    const plan = this.segmentPlan(index, isLast, plainBytes);
+    return this.withSegmentKey(index, (bytes) => {
+      const key = engine.key(bytes);
+      const plain = openRecord(key, plan, Uint8Array.from(sealed));
+      key.wipe();
       return plain;
     });
   }
@@ -111,30 +141,17 @@ export class Floe {
     this.#dek = undefined;
   }
 
-  #checkPlainLength(isLast: boolean, length: number): void {
+  [Symbol.dispose](): void {
+    this.wipe();
+  }
+
+  #isLength(isLast: boolean, plainBytes: number): boolean {
     const full = this.#parameters.encryptedSegmentBytes - SEGMENT_OVERHEAD_BYTES;
-    if (isLast ? length > full : length !== full) throw new RangeError(`a segment of ${length} bytes`);
+    return isLast ? plainBytes >= 0 && plainBytes <= full : plainBytes === full;
   }
 
-  #checkSealedLength(index: number, isLast: boolean, { buffer, byteOffset, length }: Uint8Array): void {
-    const { encryptedSegmentBytes } = this.#parameters;
-    const field = length >= LENGTH_BYTES ? new DataView(buffer, byteOffset).getUint32(0) : -1;
-    const right = isLast
-      ? length >= SEGMENT_OVERHEAD_BYTES && length <= encryptedSegmentBytes && field === length
-      : length === encryptedSegmentBytes && field === NOT_LAST;
-    if (!right) throw sealingError("SEALED_TAMPERED", { detail: `length of segment ${index}` });
-  }
-
-  /** K(message key, "DEK:" || the index with its low 20 bits cleared, 32). */
-  #withDek<T>(index: number, work: (dek: Uint8Array) => T): T {
-    if (index >= SEALING_LIMITS.segments) throw new RangeError(`segment ${index}`);
-    const group = index - (index % (this.#parameters.segmentsPerKey ?? SEGMENTS_PER_KEY));
-    if (this.#dek?.group !== group) {
-      this.#dek?.key.wipe();
-      const purpose = concatBytes(utf8("DEK:"), uint64be(group));
-      this.#dek = { group, key: GuardedBytes.take(this.#messageKey.use((key) => this.#derive(key, purpose, 32))) };
-    }
-    return this.#dek.key.use(work);
+  #checkLength(isLast: boolean, plainBytes: number): void {
+    if (!this.#isLength(isLast, plainBytes)) throw new RangeError(`a segment of ${plainBytes} bytes`);
   }
 
   #derive(key: Uint8Array, purpose: Uint8Array, length: number): Uint8Array {

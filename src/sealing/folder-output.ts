@@ -1,6 +1,6 @@
 /** Opens a sealed model into a folder that appears whole and verified, or not at all. */
 import { dirname, join } from "node:path";
-import { toHex } from "../base/index.ts";
+import { type ModelkeepError, toHex } from "../base/index.ts";
 import { files, systemErrorCode } from "../host/index.ts";
 import { sealingError } from "./errors.ts";
 import { type ModelSink, type OpenWithKmsOptions, openWithKms, type VerifiedSeal } from "./open.ts";
@@ -34,6 +34,7 @@ function folderSink(root: string): ModelSink {
       return {
         write: (chunk) => writing(place, () => handle.writeFile(chunk)),
         close: () => handle.close(),
+        local: { descriptor: handle.fd, error: (code) => unwritable(place, code) },
       };
     },
   };
@@ -43,9 +44,10 @@ async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw sealingError("OUTPUT_UNWRITABLE", {
-      detail: `${path} (${systemErrorCode(error) ?? "unknown"})`,
-      cause: error,
-    });
+    throw unwritable(path, systemErrorCode(error), error);
   }
+}
+
+function unwritable(path: string, code = "unknown", cause?: unknown): ModelkeepError {
+  return sealingError("OUTPUT_UNWRITABLE", { detail: `${path} (${code})`, cause });
 }

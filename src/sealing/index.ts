@@ -4,7 +4,7 @@ export { type KeyEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts
 export { sealingError } from "./errors.ts";
 export { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe, type FloeParameters, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
 export { openIntoFolder } from "./folder-output.ts";
-export { NAMES as SEALED_NAMES, SEAL_PREDICATE_TYPE, type SealedFile } from "./layout.ts";
+export { type LeafHashName, NAMES as SEALED_NAMES, SEAL_PREDICATE_TYPE, type SealedFile } from "./layout.ts";
 export { SEALING_LIMITS } from "./limits.ts";
 export { inspectSealed, readEnvelope, rewrapSealed, type SealedInfo, shredSealed } from "./manage.ts";
 export {
@@ -18,4 +18,5 @@ export {
   verifySeal,
   verifySealed,
 } from "./open.ts";
+export type { SinkFile } from "./open-file.ts";
 export { type SealedPackage, type SealOptions, sealModel } from "./seal.ts";

@@ -1,5 +1,6 @@
 /** What an interrupted sealing had finished, file by file; believed only with the package key's own code and a second look. */
 import { createHash, createHmac, hkdfSync } from "node:crypto";
+import type { z } from "zod";
 import type { BlobStore } from "../artifact/index.ts";
 import { equalBytes, fromHex, parseJson, toHex, utf8 } from "../base/index.ts";
 import { jcs } from "../codec/index.ts";
@@ -8,6 +9,8 @@ import { FLOE_HEADER_BYTES } from "./floe.ts";
 import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 
+type JournalEntry = z.output<typeof layout.journalEntry>;
+
 /** A place in a store, and the key of the package that is made there. */
 export interface JournalPlace {
   readonly store: BlobStore;
@@ -15,22 +18,30 @@ export interface JournalPlace {
   readonly packageKey: GuardedBytes;
 }
 
-export async function writeJournal(place: JournalPlace, index: number, file: layout.SealedFile): Promise<void> {
-  const text = utf8(JSON.stringify({ file, mac: toHex(macOf(place.packageKey, file)) }));
+export async function writeJournal(
+  place: JournalPlace,
+  index: number,
+  file: layout.SealedFile,
+  leafHash: layout.LeafHashName,
+): Promise<void> {
+  const entry = { file, leaf_hash: leafHash };
+  const text = utf8(JSON.stringify({ ...entry, mac: toHex(macOf(place.packageKey, entry)) }));
   await place.store.write(nameOf(place, index), [text]);
 }
 
-/** Undefined for what is not there, not ours, about another file, or not as it was left. */
+/** Undefined for what is not there, not ours, about another file or hash, or not as it was left. */
 export async function readJournal(
   place: JournalPlace,
   index: number,
-  expected: { readonly path: string; readonly sha256: string },
+  expected: { readonly path: string; readonly sha256: string; readonly leafHash: layout.LeafHashName },
 ): Promise<layout.SealedFile | undefined> {
   const name = nameOf(place, index);
   if (!(await place.store.stat(name))) return undefined;
-  const file = parse(await place.store.readAll(name, SEALING_LIMITS.journalBytes), place.packageKey);
+  const { file, leaf_hash } =
+    parse(await place.store.readAll(name, SEALING_LIMITS.journalBytes), place.packageKey) ?? {};
   const same = file && file.path === expected.path && file.sha256 === expected.sha256;
-  return same && isPlacedAt(file, index) && (await isThere(place, file)) ? file : undefined;
+  if (!same || leaf_hash !== expected.leafHash || !isPlacedAt(file, index)) return undefined;
+  return (await isThere(place, file)) ? file : undefined;
 }
 
 export async function deleteJournal(place: Omit<JournalPlace, "packageKey">, index: number): Promise<void> {
@@ -44,10 +55,10 @@ export async function isThere(place: Omit<JournalPlace, "packageKey">, file: lay
   const leavesName = layout.blobName(prefix, file.leaves);
   const stat = await store.stat(blob);
   const leavesStat = await store.stat(leavesName);
-  const leavesBytes = layout.segmentCount(file.bytes) * layout.LEAF_BYTES;
-  if (stat?.bytes !== layout.sealedBytes(file.bytes) || leavesStat?.bytes !== leavesBytes) return false;
+  if (stat?.bytes !== layout.sealedBytes(file.bytes) || !leavesStat) return false;
+  if (leavesStat.bytes > layout.leavesBytes(file.bytes, layout.leafHashesOf("sha256+blake3"))) return false;
   const header = await store.read(blob, 0, FLOE_HEADER_BYTES);
-  const leaves = await store.read(leavesName, 0, leavesBytes);
+  const leaves = await store.read(leavesName, 0, leavesStat.bytes);
   const leavesDigest = createHash("sha256").update(leaves).digest("hex");
   return toHex(header).endsWith(file.header_tag) && leavesDigest === file.leaves_sha256;
 }
@@ -60,11 +71,11 @@ function nameOf({ prefix }: { readonly prefix: string }, index: number): string 
   return layout.blobName(prefix, layout.journalName(index));
 }
 
-function parse(text: Uint8Array, packageKey: GuardedBytes): layout.SealedFile | undefined {
+function parse(text: Uint8Array, packageKey: GuardedBytes): Omit<JournalEntry, "mac"> | undefined {
   const parsed = layout.journalEntry.safeParse(parseOrNull(text));
   if (!parsed.success) return undefined;
-  const { file, mac } = parsed.data;
-  return equalBytes(fromHex(mac) ?? new Uint8Array(0), macOf(packageKey, file)) ? file : undefined;
+  const { mac, ...entry } = parsed.data;
+  return equalBytes(fromHex(mac) ?? new Uint8Array(0), macOf(packageKey, entry)) ? entry : undefined;
 }
 
 function parseOrNull(text: Uint8Array): unknown {
@@ -75,10 +86,10 @@ function parseOrNull(text: Uint8Array): unknown {
   }
 }
 
-function macOf(packageKey: GuardedBytes, file: layout.SealedFile): Uint8Array {
+function macOf(packageKey: GuardedBytes, entry: Omit<JournalEntry, "mac">): Uint8Array {
   return packageKey.use((key) => {
     const macKey = new Uint8Array(hkdfSync("sha256", key, new Uint8Array(0), utf8("modelkeep journal mac v1"), 32));
-    const mac = createHmac("sha256", macKey).update(jcs(file)).digest();
+    const mac = createHmac("sha256", macKey).update(jcs(entry)).digest();
     macKey.fill(0);
     return new Uint8Array(mac);
   });

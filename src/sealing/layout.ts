@@ -1,9 +1,9 @@
 /** Where the parts of a sealed model lie under its prefix, what the signed seal statement says, and how keys are derived. */
-import { hkdfSync, webcrypto } from "node:crypto";
+import { hkdfSync } from "node:crypto";
 import { z } from "zod";
 import { concatBytes, uint32be, utf8 } from "../base/index.ts";
 import { jcs } from "../codec/index.ts";
-import type { GuardedBytes } from "../host/index.ts";
+import { type GuardedBytes, LEAF_BYTES, type LeafHash } from "../host/index.ts";
 import { FLOE_HEADER_BYTES, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 
@@ -35,33 +35,39 @@ export const sealedFile = z.strictObject({
   leaves: z.string().regex(/^files\/\d{1,6}\.leaves$/),
   /** The header tag of the FLOE message: commits to its key. */
   header_tag: hex32,
-  /** SHA-256 over the list of the segments' SHA-256. */
+  /** SHA-256 over the blob of leaves. */
   leaves_sha256: hex32,
   sha256: hex32,
 });
 
 export type SealedFile = z.output<typeof sealedFile>;
 
-export const journalEntry = z.strictObject({ file: sealedFile, mac: hex32 });
+/** What the segments were hashed with; `sha256+blake3` is the list of the one, then the list of the other. */
+export const leafHash = z.enum(["sha256", "blake3", "sha256+blake3"]);
+
+export type LeafHashName = z.output<typeof leafHash>;
+
+export function leafHashesOf(name: LeafHashName): readonly LeafHash[] {
+  return name === "sha256+blake3" ? ["sha256", "blake3"] : [name];
+}
+
+/** Of the blob of leaves of a file of `bytes` bytes. */
+export function leavesBytes(bytes: number, hashes: readonly LeafHash[]): number {
+  return segmentCount(bytes) * LEAF_BYTES * hashes.length;
+}
+
+export const journalEntry = z.strictObject({ file: sealedFile, leaf_hash: leafHash, mac: hex32 });
 
 export const sealPredicate = z.strictObject({
   format: z.literal(SEALED_FORMAT),
   package_id: z.string().regex(/^[0-9a-f]{32}$/),
   payload: z.literal("FLOE-AES-256-GCM-HKDF-SHA-384"),
   segment_bytes: z.literal(SEALING_LIMITS.segmentBytes),
-  leaf_hash: z.literal("sha256"),
+  leaf_hash: leafHash,
   files: z.array(sealedFile).min(1).max(SEALING_LIMITS.files),
 });
 
 export type SealPredicate = z.output<typeof sealPredicate>;
-
-/** The SHA-256 of one plaintext segment. */
-export const LEAF_BYTES = 32;
-
-/** By WebCrypto, which copies the bytes before it returns and hashes them on another thread. */
-export async function leafOf(plain: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(await webcrypto.subtle.digest("SHA-256", plain));
-}
 
 export function segmentCount(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / SEALING_LIMITS.segmentBytes));

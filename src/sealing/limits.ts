@@ -11,8 +11,9 @@ export const SEALING_LIMITS = {
   recipients: 16,
   /** The record of one finished file. */
   journalBytes: 64 * 1024,
-  /** Segments that are worked on at once. */
-  segmentsAhead: 4,
+  /** Segments that a thread takes at once out of memory, and out of a file of this machine; powers of two. */
+  batchSegments: 4,
+  localBatchSegments: 16,
   /** FLOE: segments of one file. */
   segments: 2 ** 40,
 } as const;

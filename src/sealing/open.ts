@@ -2,19 +2,20 @@
 import { createHash } from "node:crypto";
 import { type BlobStore, checkModelPath, type OpenBlob } from "../artifact/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
-import { equalBytes, type Progress, type Random, toHex } from "../base/index.ts";
-import type { GuardedBytes } from "../host/index.ts";
+import { type Progress, type Random, toHex } from "../base/index.ts";
+import { type GuardedBytes, hasLeafHash, hostError, type LeafHash, SealThreads } from "../host/index.ts";
 import { type Trust, type VerifiedManifest, verifyBundle, verifyStatement } from "../signing/index.ts";
 import { parseEnvelope, unwrapPackageKey } from "./envelope.ts";
 import { sealingError } from "./errors.ts";
 import { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe } from "./floe.ts";
 import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
+import { openSegments, type SinkFile } from "./open-file.ts";
 
-/** Where plaintext goes; the opener never calls it with bytes that were not checked. */
+/** Where plaintext goes; the opener never calls it with bytes that were not checked, nor lets a thread write such. */
 export interface ModelSink {
   /** `path` is relative and checked; `bytes` is the file's whole length. */
-  open(path: string, bytes: number): Promise<{ write(chunk: Uint8Array): Promise<void>; close(): Promise<void> }>;
+  open(path: string, bytes: number): Promise<SinkFile>;
 }
 
 export interface SealedSource {
@@ -31,8 +32,10 @@ export interface OpenOptions extends SealedSource {
   /** The root digest and package that the caller was told of; another one is refused. */
   readonly expected?: { readonly rootDigest: string; readonly packageId: string };
   readonly progress?: Progress;
-  /** Stops between two segments. */
+  /** Stops between two batches of segments; what was under way is finished, what was in memory is wiped. */
   readonly signal?: AbortSignal;
+  /** As many as the machine has cores when absent. */
+  readonly threads?: number;
 }
 
 /** As `OpenOptions`, for who asks the KMS itself. */
@@ -50,6 +53,7 @@ export interface VerifiedSeal {
   readonly manifest: VerifiedManifest;
   readonly packageId: string;
   readonly files: readonly layout.SealedFile[];
+  readonly leafHash: layout.LeafHashName;
 }
 
 /** Keyless: checks the signature and the seal statement from the store. */
@@ -61,7 +65,7 @@ export async function verifySealed({ store, prefix, trust }: SealedSource): Prom
 
 /** The seal must be the same signer's word about the same root, and list exactly the signed files. */
 export function verifySeal(manifest: VerifiedManifest, seal: Uint8Array | string, trust: Trust): VerifiedSeal {
-  const sameSigner = { publicKeys: trust.publicKeys.filter(({ keyId }) => keyId === manifest.keyId) };
+  const sameSigner = { publicKeys: sealerOf(manifest, trust) };
   const statement = verifyStatement(seal, {
     trust: sameSigner,
     predicateType: layout.SEAL_PREDICATE_TYPE,
@@ -70,14 +74,19 @@ export function verifySeal(manifest: VerifiedManifest, seal: Uint8Array | string
   const parsed = layout.sealPredicate.safeParse(statement.predicate);
   if (!parsed.success)
     throw sealingError("SEALED_INVALID", { detail: `seal statement: ${parsed.error.issues[0]?.path.join(".") ?? ""}` });
-  const { files, package_id: packageId } = parsed.data;
+  const { files, package_id: packageId, leaf_hash: leafHash } = parsed.data;
   const wholeFiles = manifest.serialization.method === "files" && manifest.serialization.hashType === "sha256";
   const same =
     wholeFiles &&
     files.length === manifest.resources.length &&
     files.every((file, index) => isSigned(file, manifest, index));
   if (!same) throw sealingError("SEALED_TAMPERED", { detail: "the seal does not list the signed files" });
-  return { manifest, packageId, files } as unknown as VerifiedSeal;
+  return { manifest, packageId, files, leafHash } as unknown as VerifiedSeal;
+}
+
+/** A bare key must still be trusted; behind a certificate or an identity stands the key that it vouched for. */
+function sealerOf({ signer, signerKey }: VerifiedManifest, { publicKeys }: Trust): Trust["publicKeys"] {
+  return signer.method === "key" ? publicKeys.filter(({ keyId }) => keyId === signerKey.keyId) : [signerKey];
 }
 
 function isSigned(file: layout.SealedFile, manifest: VerifiedManifest, index: number): boolean {
@@ -115,16 +124,31 @@ function anotherModel() {
 }
 
 async function openVerified(seal: VerifiedSeal, options: OpenOptions): Promise<VerifiedSeal> {
+  const leafHash = usableLeafHash(seal);
   const total = seal.files.reduce((sum, file) => sum + file.bytes, 0);
-  let before = 0;
-  for (const file of seal.files) {
-    const reached = before;
-    await openFile(options, seal.packageId, file, (done) =>
-      options.progress?.({ step: "decrypt", done: reached + done, total, unit: "bytes" }),
-    );
-    before += file.bytes;
+  const slotBytes = SEALING_LIMITS.batchSegments * FLOE_1_MIB.encryptedSegmentBytes;
+  const wanted = options.threads === undefined ? {} : { threads: options.threads };
+  const threads = await SealThreads.start({ workBytes: total, slotBytes, ...wanted });
+  try {
+    let before = 0;
+    for (const file of seal.files) {
+      const reached = before;
+      const told = (done: number) =>
+        options.progress?.({ step: "decrypt", done: reached + done, total, unit: "bytes" });
+      await openFile({ options, seal, threads, leafHash }, file, told);
+      before += file.bytes;
+    }
+    return seal;
+  } finally {
+    await threads.close();
   }
-  return seal;
+}
+
+/** The faster one of those in the seal that this machine has. Throws BLAKE3_MISSING. */
+function usableLeafHash({ leafHash }: VerifiedSeal): LeafHash {
+  const usable = layout.leafHashesOf(leafHash).filter(hasLeafHash).at(-1);
+  if (!usable) throw hostError("BLAKE3_MISSING");
+  return usable;
 }
 
 /** The place of a file in the opened model; a model that is one file has no name inside. */
@@ -132,58 +156,44 @@ function openedPath(file: layout.SealedFile): string {
   return file.path === "." ? "model" : checkModelPath(file.path);
 }
 
+interface OpenWork {
+  readonly options: OpenOptions;
+  readonly seal: VerifiedSeal;
+  readonly threads: SealThreads;
+  readonly leafHash: LeafHash;
+}
+
 /**
  * The whole file's digest is not computed again: the segments' hashes are the same signer's word about the same root,
  * and the sealer held both against each other.
  */
-async function openFile(
-  options: OpenOptions,
-  packageId: string,
-  file: layout.SealedFile,
-  onProgress: (done: number) => void,
-): Promise<void> {
-  const leaves = await readLeaves(options, file);
+async function openFile(work: OpenWork, file: layout.SealedFile, told: (done: number) => void): Promise<void> {
+  const { options, seal, threads, leafHash } = work;
+  const leaves = await readLeaves(work, file);
   const blob = await options.store.open(layout.blobName(options.prefix, file.blob));
   try {
-    const floe = await openHeader(options, packageId, file, blob);
-    const segments = new SegmentReader(blob, file, floe, leaves);
+    using floe = await openHeader(options, seal.packageId, file, blob);
+    const out = await options.into.open(openedPath(file), file.bytes);
     try {
-      await writeSegments(options, file, segments, onProgress);
+      await openSegments(threads, { file, floe, blob, out, leafHash, leaves }, { signal: options.signal, told });
     } finally {
-      await segments.stop();
-      floe.wipe();
+      await out.close();
     }
   } finally {
     await blob.close();
   }
 }
 
-async function writeSegments(
-  { into, signal }: OpenOptions,
-  file: layout.SealedFile,
-  segments: SegmentReader,
-  onProgress: (done: number) => void,
-): Promise<void> {
-  const out = await into.open(openedPath(file), file.bytes);
-  try {
-    for (let index = 0; index < segments.count; index++) {
-      signal?.throwIfAborted();
-      const plain = await segments.next();
-      await out.write(plain).finally(() => plain.fill(0));
-      onProgress(Math.min(file.bytes, (index + 1) * SEALING_LIMITS.segmentBytes));
-    }
-  } finally {
-    await out.close();
-  }
-}
-
-async function readLeaves({ store, prefix }: SealedSource, file: layout.SealedFile): Promise<Uint8Array> {
-  const length = layout.segmentCount(file.bytes) * layout.LEAF_BYTES;
-  const leaves = await store.read(layout.blobName(prefix, file.leaves), 0, length + 1);
-  const digest = createHash("sha256").update(leaves).digest("hex");
-  if (leaves.length !== length || digest !== file.leaves_sha256)
+/** Of the hash that is used. */
+async function readLeaves({ options, seal, leafHash }: OpenWork, file: layout.SealedFile): Promise<Uint8Array> {
+  const hashes = layout.leafHashesOf(seal.leafHash);
+  const length = layout.leavesBytes(file.bytes, hashes);
+  const blob = await options.store.read(layout.blobName(options.prefix, file.leaves), 0, length + 1);
+  const digest = createHash("sha256").update(blob).digest("hex");
+  if (blob.length !== length || digest !== file.leaves_sha256)
     throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: the list of segment hashes` });
-  return leaves;
+  const at = (hashes.indexOf(leafHash) * length) / hashes.length;
+  return blob.subarray(at, at + length / hashes.length);
 }
 
 async function openHeader(
@@ -204,77 +214,5 @@ async function openHeader(
     throw sealingError("SEALED_TAMPERED", { detail: `${file.path}: the header tag is not the signed one` });
   } finally {
     key.fill(0);
-  }
-}
-
-/** Segments of one file in order; some are read, decrypted and hashed ahead while the caller writes. */
-class SegmentReader {
-  readonly count: number;
-  readonly #blob: OpenBlob;
-  readonly #file: layout.SealedFile;
-  readonly #floe: Floe;
-  readonly #leaves: Uint8Array;
-  readonly #ahead: Promise<Uint8Array>[] = [];
-  /** Ciphertext is read into the same few buffers again and again. */
-  readonly #buffers: Uint8Array[] = [];
-  #started = 0;
-
-  constructor(blob: OpenBlob, file: layout.SealedFile, floe: Floe, leaves: Uint8Array) {
-    this.count = layout.segmentCount(file.bytes);
-    this.#blob = blob;
-    this.#file = file;
-    this.#floe = floe;
-    this.#leaves = leaves;
-  }
-
-  /** The caller wipes it. */
-  async next(): Promise<Uint8Array> {
-    while (this.#ahead.length < SEALING_LIMITS.segmentsAhead && this.#started < this.count) {
-      const segment = this.#open(this.#started++);
-      segment.catch(() => undefined);
-      this.#ahead.push(segment);
-    }
-    const plain = await this.#ahead.shift();
-    if (!plain) throw new RangeError("there is no further segment");
-    return plain;
-  }
-
-  /** Waits for what is under way and wipes it. */
-  async stop(): Promise<void> {
-    for (const segment of await Promise.allSettled(this.#ahead.splice(0)))
-      if (segment.status === "fulfilled") segment.value.fill(0);
-  }
-
-  async #open(index: number): Promise<Uint8Array> {
-    const plain = await this.#decrypt(index);
-    const { LEAF_BYTES } = layout;
-    if (equalBytes(await layout.leafOf(plain), this.#leaves.subarray(index * LEAF_BYTES, (index + 1) * LEAF_BYTES)))
-      return plain;
-    plain.fill(0);
-    throw sealingError("SEALED_TAMPERED", { detail: `${this.#file.path}: segment ${index} is not what was signed` });
-  }
-
-  async #decrypt(index: number): Promise<Uint8Array> {
-    const { bytes, path } = this.#file;
-    const { encryptedSegmentBytes } = FLOE_1_MIB;
-    const isLast = index === this.count - 1;
-    const start = FLOE_HEADER_BYTES + index * encryptedSegmentBytes;
-    const end = isLast ? layout.sealedBytes(bytes) : start + encryptedSegmentBytes;
-    const buffer = this.#buffers.pop() ?? new Uint8Array(Math.min(encryptedSegmentBytes, end - start));
-    const sealed = await this.#blob.read(start, end, buffer);
-    if (sealed.length !== end - start)
-      throw sealingError("SEALED_TAMPERED", { detail: `${path}: segment ${index} is cut` });
-    const plain = this.#openNamed(index, isLast, sealed);
-    this.#buffers.push(buffer);
-    return plain;
-  }
-
-  /** FLOE knows no names of files; who reads the error wants one. */
-  #openNamed(index: number, isLast: boolean, sealed: Uint8Array): Uint8Array {
-    try {
-      return this.#floe.openSegment(index, isLast, sealed);
-    } catch (cause) {
-      throw sealingError("SEALED_TAMPERED", { detail: `${this.#file.path}: segment ${index} was changed`, cause });
-    }
   }
 }

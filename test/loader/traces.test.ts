@@ -63,7 +63,7 @@ test("no call of the whole process tree writes plaintext anywhere but into the m
     const found = needles.filter((needle) => line.includes(needle));
     if (found.length === 0) continue;
     if (
-      /^\d+ +write\(\d+<(?:\\x[0-9a-f]{2}|[^>])+>/.test(line) &&
+      /^\d+ +(?:write|pwrite64)\(\d+<(?:\\x[0-9a-f]{2}|[^>])+>/.test(line) &&
       pathOf(line).endsWith("/modelkeep/model/weights.bin")
     )
       for (const needle of found) good.add(needle);

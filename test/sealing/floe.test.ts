@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import fc from "fast-check";
+import { loadAead } from "../../src/host/aead.ts";
+import { AEAD_NAMES, type AeadEngine, type AeadName } from "../../src/host/index.ts";
 import { FLOE_HEADER_BYTES, Floe, type FloeParameters, SEGMENT_OVERHEAD_BYTES } from "../../src/sealing/index.ts";
 import { codeOf, random } from "./support.ts";
 
@@ -34,31 +36,83 @@ function segmentsOf(message: Uint8Array, { encryptedSegmentBytes }: FloeParamete
   return out;
 }
 
+const engines = (await Promise.all(AEAD_NAMES.map(loadAead))).filter((engine) => engine !== undefined);
+
+/** Says what is not here; `.ci/run` has every engine. */
+function sayMissing(t: TestContext): void {
+  for (const name of AEAD_NAMES)
+    if (!engines.some((engine) => engine.name === name)) t.diagnostic(`no engine ${name}: ${HOW[name]}`);
+}
+
+const HOW: Readonly<Record<AeadName, string>> = {
+  ffi: "run with Node 26.1 or newer",
+  koffi: "npm install koffi",
+  crypto: "build Node with OpenSSL",
+};
+
 /** As a reader does that knows the number of segments. */
-function decrypt(message: Uint8Array, parameters: FloeParameters, count: number): Buffer {
+function decrypt(message: Uint8Array, parameters: FloeParameters, count: number, engine?: AeadEngine): Buffer {
   const floe = Floe.decrypt(key, aad, parameters, message.subarray(0, FLOE_HEADER_BYTES), random);
   const segments = segmentsOf(message, parameters);
   const plain = Array.from({ length: count }, (_, index) =>
-    floe.openSegment(index, index === count - 1, segments[index] ?? new Uint8Array(0)),
+    floe.openSegment(index, index === count - 1, segments[index] ?? new Uint8Array(0), engine),
   );
   floe.wipe();
   return Buffer.concat(plain);
 }
 
-test("every published FLOE message opens, whole and by segment in any order", (t) => {
+test("every published FLOE message opens by every engine, whole and by segment in any order", (t) => {
   if (!existsSync(vectors)) return t.skip("no vectors: set MODELKEEP_VECTORS to the folder with floe/");
+  sayMissing(t);
   for (const [name, parameters] of Object.entries(ANSWERS)) {
     const [message, plain] = [read(`${name}_ct.txt`), read(`${name}_pt.txt`)];
     const segments = segmentsOf(message, parameters);
-    assert.deepEqual(decrypt(message, parameters, segments.length), plain, name);
-    const floe = Floe.decrypt(key, aad, parameters, message.subarray(0, FLOE_HEADER_BYTES), random);
-    const size = parameters.encryptedSegmentBytes - SEGMENT_OVERHEAD_BYTES;
-    for (let index = segments.length - 1; index >= 0; index--) {
-      const part = floe.openSegment(index, index === segments.length - 1, segments[index] ?? new Uint8Array(0));
-      assert.deepEqual(part, plain.subarray(index * size, (index + 1) * size), `${name} segment ${index}`);
+    for (const engine of engines) {
+      const what = `${name} by ${engine.name}`;
+      assert.deepEqual(decrypt(message, parameters, segments.length, engine), plain, what);
+      const floe = Floe.decrypt(key, aad, parameters, message.subarray(0, FLOE_HEADER_BYTES), random);
+      const size = parameters.encryptedSegmentBytes - SEGMENT_OVERHEAD_BYTES;
+      for (let index = segments.length - 1; index >= 0; index--) {
+        const sealed = segments[index] ?? new Uint8Array(0);
+        const part = floe.openSegment(index, index === segments.length - 1, sealed, engine);
+        const expected = plain.subarray(index * size, (index + 1) * size);
+        assert.deepEqual(Buffer.from(part), expected, `${what} segment ${index}`);
+      }
     }
-    t.diagnostic(`${name}: ${segments.length} segments`);
+    t.diagnostic(`${name}: ${segments.length} segments, ${engines.map(({ name: engine }) => engine).join(", ")}`);
   }
+});
+
+test("all engines make the same bytes of the same key, nonce and associated data, and refuse the same", (t) => {
+  sayMissing(t);
+  const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+  const plains = fc.oneof(fc.uint8Array({ maxLength: 600 }), fc.constantFrom(65_535, 262_145, 1_048_576).chain(bytes));
+  const bit = fc.nat();
+  fc.assert(
+    fc.property(bytes(32), bytes(12), bytes(9), plains, bit, (secret, nonce, associated, plain, place) => {
+      const made = engines.map((engine) => {
+        const held = engine.key(secret);
+        const [body, tag] = [Uint8Array.from(plain), new Uint8Array(16)];
+        held.seal(nonce, associated, body, tag);
+        const message = Buffer.concat([body, tag]);
+        assert.ok(held.open(nonce, associated, body, tag), engine.name);
+        assert.deepEqual(body, plain, engine.name);
+        const damaged = Uint8Array.from(message);
+        const at = place % damaged.length;
+        damaged[at] = (damaged[at] ?? 0) ^ (1 << (place % 8));
+        const text = damaged.subarray(0, plain.length);
+        assert.equal(held.open(nonce, associated, text, damaged.subarray(plain.length)), false, engine.name);
+        assert.ok(
+          text.every((byte) => byte === 0),
+          `${engine.name} leaves unverified bytes`,
+        );
+        held.wipe();
+        return message;
+      });
+      for (const message of made) assert.deepEqual(message, made[0]);
+    }),
+    { numRuns: 60 },
+  );
 });
 
 test("a published message that is cut at a segment, lengthened or reordered is refused", async (t) => {
@@ -116,7 +170,7 @@ test("what is sealed opens again, for any segment length and any plaintext; no t
         const parts = Array.from({ length: count }, (_, index) =>
           floe.sealSegment(index, index === count - 1, plain.subarray(index * size, (index + 1) * size)),
         );
-        return Buffer.concat([floe.header, ...parts.flat()]);
+        return Buffer.concat([floe.header, ...parts]);
       };
       const message = seal();
       assert.equal(message.length, FLOE_HEADER_BYTES + plain.length + count * SEGMENT_OVERHEAD_BYTES);

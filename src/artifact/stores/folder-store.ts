@@ -4,15 +4,7 @@ import { dirname, join } from "node:path";
 import { storeError } from "../../backends/index.ts";
 import { baseError, ModelkeepError } from "../../base/index.ts";
 import { files, fsSync, syncFolder, systemErrorCode } from "../../host/index.ts";
-import type {
-  BlobChunks,
-  BlobStat,
-  BlobStore,
-  LocalFile,
-  OpenBlob,
-  WriteOptions,
-  WrittenBlob,
-} from "../blob-store.ts";
+import type { BlobChunks, BlobStat, BlobStore, LocalFile, OpenBlob, WriteOptions, WrittenBlob } from "../blob-store.ts";
 import { artifactError } from "../errors.ts";
 import { ARTIFACT_LIMITS } from "../limits.ts";
 import { compareCodePoints } from "../walk.ts";
@@ -148,11 +140,14 @@ function isAbsent(error: unknown): boolean {
   return code === "ENOENT" || code === "ENOTDIR";
 }
 
+/** By a system error, or its code. */
 function unreadable(name: string, error: unknown): ModelkeepError {
-  return artifactError("STORE_UNREADABLE", {
-    detail: `${name} (${systemErrorCode(error) ?? "unknown"})`,
-    cause: error,
-  });
+  const code = typeof error === "string" ? error : (systemErrorCode(error) ?? "unknown");
+  return artifactError("STORE_UNREADABLE", { detail: `${name} (${code})`, cause: error });
+}
+
+function unwritable(name: string, code = "unknown", cause?: unknown): ModelkeepError {
+  return artifactError("STORE_UNWRITABLE", { detail: `${name} (${code})`, cause });
 }
 
 async function readRange(

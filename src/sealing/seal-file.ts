@@ -1,0 +1,226 @@
+/** Seals one file: this thread reads and hashes it as a whole, others hash, encrypt and write its segments. */
+import { createHash, type Hash } from "node:crypto";
+import { artifactError, type BlobStore, type LocalFile, modelFilePath, openModelFile } from "../artifact/index.ts";
+import { type Progress, type Random, toHex } from "../base/index.ts";
+import {
+  fsSync,
+  type GuardedBytes,
+  hostError,
+  LEAF_BYTES,
+  type LeafHash,
+  RECORD_BODY_AT,
+  type RecordFailure,
+  type RecordResult,
+  type SealThreads,
+  systemErrorCode,
+} from "../host/index.ts";
+import { signingError } from "../signing/index.ts";
+import { batchesOf, type SegmentBatch } from "./batches.ts";
+import { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe } from "./floe.ts";
+import * as layout from "./layout.ts";
+import { SEALING_LIMITS } from "./limits.ts";
+
+export interface SealFileWork {
+  readonly root: string;
+  readonly store: BlobStore;
+  readonly prefix: string;
+  readonly random: Random;
+  readonly packageKey: GuardedBytes;
+  readonly packageId: string;
+  readonly leafHash: layout.LeafHashName;
+  readonly threads: SealThreads;
+  readonly progress?: Progress;
+  readonly signal?: AbortSignal;
+}
+
+export interface FileToSeal {
+  readonly index: number;
+  readonly path: string;
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+const RECORD_BYTES = FLOE_1_MIB.encryptedSegmentBytes;
+
+/** Throws MODEL_NOT_AS_SIGNED, MODEL_CHANGED, MODEL_NOT_READABLE, and what the store throws. */
+export async function sealFile(work: SealFileWork, file: FileToSeal): Promise<layout.SealedFile> {
+  const { store, prefix, random, packageId } = work;
+  const [blob, leaves] = [layout.fileName(file.index), layout.leavesName(file.index)];
+  const key = layout.fileKey(work.packageKey, packageId, file.path);
+  using floe = Floe.encrypt(key, layout.fileAad(packageId, file.path), FLOE_1_MIB, random);
+  key.fill(0);
+  const sealer = new FileSealer(work, file, floe);
+  const name = layout.blobName(prefix, blob);
+  const known = { bytes: layout.sealedBytes(file.bytes), modelPath: file.path };
+  if (store.writeLocal) await store.writeLocal(name, (local) => sealer.writeTo(local));
+  else await store.write(name, sealer.chunks(), known);
+  const list = sealer.leafList();
+  await store.write(layout.blobName(prefix, leaves), [list], { bytes: list.length, modelPath: file.path });
+  return {
+    path: file.path,
+    bytes: file.bytes,
+    blob,
+    leaves,
+    header_tag: toHex(floe.headerTag),
+    leaves_sha256: createHash("sha256").update(list).digest("hex"),
+    sha256: file.sha256,
+  };
+}
+
+interface Filled {
+  readonly batch: SegmentBatch;
+  readonly slot: SharedArrayBuffer;
+}
+
+interface Pending extends Filled {
+  readonly result: Promise<RecordResult>;
+}
+
+type ModelSource = Awaited<ReturnType<typeof openModelFile>>;
+
+/** Plaintext is read once, into memory where it is hashed and encrypted: what was hashed is what is sealed. */
+class FileSealer {
+  readonly #work: SealFileWork;
+  readonly #file: FileToSeal;
+  readonly #floe: Floe;
+  readonly #hashes: readonly LeafHash[];
+  readonly #lists: readonly Uint8Array[];
+  readonly #whole: Hash = createHash("sha256");
+  readonly #slots = new Set<SharedArrayBuffer>();
+  readonly #pending: Pending[] = [];
+
+  constructor(work: SealFileWork, file: FileToSeal, floe: Floe) {
+    this.#work = work;
+    this.#file = file;
+    this.#floe = floe;
+    this.#hashes = layout.leafHashesOf(work.leafHash);
+    this.#lists = this.#hashes.map((hash) => new Uint8Array(layout.leavesBytes(file.bytes, [hash])));
+  }
+
+  /** A file that is not what was signed ends in an error before its blob has a name. */
+  async writeTo(local: LocalFile): Promise<void> {
+    writeHeader(local, this.#floe.header);
+    for await (const _done of this.#batches(local));
+  }
+
+  async *chunks(): AsyncGenerator<Uint8Array> {
+    yield this.#floe.header;
+    for await (const { batch, slot } of this.#batches(undefined))
+      yield new Uint8Array(slot, 0, sealedBytes(batch)).slice();
+  }
+
+  /** After the last batch: one list after the other. */
+  leafList(): Uint8Array {
+    return new Uint8Array(Buffer.concat(this.#lists));
+  }
+
+  /** Sealed batches in order; the memory of one holds until the next is asked for. */
+  async *#batches(local: LocalFile | undefined): AsyncGenerator<Filled> {
+    const { root, threads } = this.#work;
+    const source = await openModelFile(modelFilePath(root, this.#file.path));
+    let filling: Promise<Filled> | undefined;
+    try {
+      for (const batch of batchesOf(this.#file.bytes, SEALING_LIMITS.batchSegments, threads.slots)) {
+        if (this.#slots.size + 1 >= threads.slots) yield* this.#finishFirst(local);
+        const filled = await filling;
+        filling = this.#fill(source, batch);
+        filling.catch(() => undefined);
+        if (filled) this.#begin(filled, local);
+      }
+      if (filling) this.#begin(await filling, local);
+      await this.#checkWhole(source);
+      while (this.#pending.length > 0) yield* this.#finishFirst(local);
+    } finally {
+      await filling?.catch(() => undefined);
+      await threads.drain();
+      for (const slot of this.#slots) threads.release(slot);
+      await source.close();
+    }
+  }
+
+  async #fill(source: ModelSource, batch: SegmentBatch): Promise<Filled> {
+    const slot = this.#work.threads.takeSlot();
+    this.#slots.add(slot);
+    for (const [at, { bytes }] of batch.segments.entries())
+      if ((await source.fill(plainOf(slot, at, bytes))) < bytes) throw this.#changed();
+    return { batch, slot };
+  }
+
+  #begin({ batch, slot }: Filled, local: LocalFile | undefined): void {
+    const { threads, signal } = this.#work;
+    for (const [at, { index, bytes }] of batch.segments.entries()) {
+      signal?.throwIfAborted();
+      this.#whole.update(plainOf(slot, at, bytes));
+      this.#tell(index * SEALING_LIMITS.segmentBytes + bytes);
+    }
+    const result = threads.run({
+      kind: "seal",
+      key: this.#floe.withSegmentKey(batch.first, (key) => threads.keyOf(key)),
+      slot,
+      stride: RECORD_BYTES,
+      records: batch.segments.map(({ index, isLast, bytes }) => this.#floe.sealPlan(index, isLast, bytes)),
+      ...(local ? { sink: { descriptor: local.descriptor, at: FLOE_HEADER_BYTES + batch.first * RECORD_BYTES } } : {}),
+      leafHashes: this.#hashes,
+    });
+    this.#pending.push({ batch, slot, result });
+  }
+
+  async *#finishFirst(local: LocalFile | undefined): AsyncGenerator<Filled> {
+    const pending = this.#pending.shift();
+    if (!pending) return;
+    const { batch, slot, result } = pending;
+    const made = await this.#work.threads.wait(result);
+    if ("failed" in made) throw errorOf(made.failed, local);
+    this.#keepLeaves(batch, made.leaves);
+    yield { batch, slot };
+    this.#slots.delete(slot);
+    this.#work.threads.release(slot, batch.count * RECORD_BYTES);
+  }
+
+  /** The file ends where it should, and is what was signed. */
+  async #checkWhole(source: ModelSource): Promise<void> {
+    if ((await source.fill(new Uint8Array(1))) > 0) throw this.#changed();
+    if (this.#whole.digest("hex") !== this.#file.sha256)
+      throw signingError("MODEL_NOT_AS_SIGNED", { detail: this.#file.path });
+  }
+
+  #keepLeaves({ first, count }: SegmentBatch, leaves: Uint8Array): void {
+    for (let at = 0; at < count; at++)
+      for (const [which, list] of this.#lists.entries()) {
+        const from = (at * this.#lists.length + which) * LEAF_BYTES;
+        list.set(leaves.subarray(from, from + LEAF_BYTES), (first + at) * LEAF_BYTES);
+      }
+  }
+
+  #tell(done: number): void {
+    const { bytes, path } = this.#file;
+    this.#work.progress?.({ step: `seal ${path}`, done, total: bytes, unit: "bytes" });
+  }
+
+  #changed(): Error {
+    return artifactError("MODEL_CHANGED", { detail: modelFilePath(this.#work.root, this.#file.path) });
+  }
+}
+
+/** Where the plaintext of a slot's segment lies. */
+function plainOf(slot: SharedArrayBuffer, at: number, bytes: number): Uint8Array {
+  return new Uint8Array(slot, at * RECORD_BYTES + RECORD_BODY_AT, bytes);
+}
+
+/** Only the last segment of a file is shorter, and nothing comes after it. */
+function sealedBytes({ count, bytes }: SegmentBatch): number {
+  return bytes + count * (RECORD_BYTES - SEALING_LIMITS.segmentBytes);
+}
+
+function writeHeader(local: LocalFile, header: Uint8Array): void {
+  try {
+    if (fsSync.writeSync(local.descriptor, header, 0, header.length, 0) === header.length) return;
+  } catch (error) {
+    throw local.error(systemErrorCode(error) ?? "unknown");
+  }
+  throw local.error("ENOSPC");
+}
+
+function errorOf({ why, code = "unknown" }: RecordFailure, local: LocalFile | undefined): Error {
+  return why === "write" && local ? local.error(code) : hostError("ENGINE_FAILED");
+}
