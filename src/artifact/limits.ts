@@ -10,6 +10,10 @@ export const ARTIFACT_LIMITS = {
   linkedFolders: 10_000,
   ociManifestBytes: 4 * 1024 * 1024,
   ociLayers: 10_000,
+  /** Manifests that refer to one model. */
+  ociReferrers: 1_000,
+  /** How long a store goes by the manifest it read. */
+  ociIndexMilliseconds: 2_000,
   /** A whole name; what S3 and Google take. */
   blobNameBytes: 1_024,
   /** Between two slashes; what file systems take. */

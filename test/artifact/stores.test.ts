@@ -4,20 +4,27 @@ import { pathToFileURL } from "node:url";
 import { openBlobStore } from "../../src/artifact/index.ts";
 import { MIB, temporaryFolder } from "../sealing/support.ts";
 import { contractTests } from "./store-contract.ts";
-import { type StorePeer, startMotoS3, startS3rver } from "./store-peers.ts";
+import { type StorePeer, startMotoS3, startRegistry, startS3rver } from "./store-peers.ts";
 
 const folder = temporaryFolder();
-const file = { conditional: true, confirms: false, names: 1_100, partBytes: 5 * MIB };
-contractTests({ name: "file", open: (place) => openBlobStore(pathToFileURL(join(folder, place)).href), ...file });
+// All of them before the first test: what ends the peers runs when no test is left.
+const [moto, s3rver, registry] = await Promise.all([startMotoS3(), startS3rver(), startRegistry()]);
 
 const places = (peer: StorePeer | string) =>
   typeof peer === "string" ? { skip: peer, open: () => Promise.reject(new Error(peer)) } : { open: peer.open };
 
+const file = { conditional: true, confirms: false, names: 1_100, partBytes: 5 * MIB };
+contractTests({ name: "file", open: (place) => openBlobStore(pathToFileURL(join(folder, place)).href), ...file });
+
 const s3 = { conditional: true, confirms: true, names: 1_100, partBytes: 5 * MIB };
-contractTests({ name: "s3/moto", ...places(await startMotoS3()), ...s3 });
+contractTests({ name: "s3/moto", ...places(moto), ...s3 });
+
 // s3rver knows no conditions and no checksums, keeps an object in a file with a longer name, and its second page of a
 // list wants a cipher that Node has no more.
 const tears = "s3rver writes into the object that is being read";
 const less = { conditional: false, confirms: false, names: 200, tears };
-const s3rver = { ...s3, ...less, without: (name: string) => name.length > 300 };
-contractTests({ name: "s3/s3rver", ...places(await startS3rver()), ...s3rver });
+contractTests({ name: "s3/s3rver", ...places(s3rver), ...s3, ...less, without: (name) => name.length > 300 });
+
+// A tag has no condition, and every blob is held against its digest.
+const oci = { conditional: false, confirms: true, names: 300, partBytes: 5 * MIB };
+contractTests({ name: "oci/docker-registry", ...places(registry), ...oci });

@@ -1,14 +1,16 @@
 /** Opens the blob store that a URI names. */
 import { fileURLToPath } from "node:url";
-import { openS3, STORE_LIMITS, type StorePorts } from "../../backends/index.ts";
+import { openRegistry, openS3, STORE_LIMITS, type StorePorts } from "../../backends/index.ts";
 import type { BlobStore } from "../blob-store.ts";
 import { artifactError } from "../errors.ts";
 import { FolderStore } from "./folder-store.ts";
 import { ObjectStore } from "./object-store.ts";
+import { OciStore } from "./oci-store.ts";
 
-/** `file:///FOLDER` or `s3://BUCKET/PREFIX`; other kinds throw STORE_URI_UNKNOWN, odd ones STORE_URI_INVALID. */
+/** `file:///FOLDER`, `s3://BUCKET/PREFIX`, `oci://HOST/REPOSITORY:TAG`; other kinds throw STORE_URI_UNKNOWN, odd ones STORE_URI_INVALID. */
 export async function openBlobStore(uri: string, ports: StorePorts = {}): Promise<BlobStore> {
   if (/^file:\/\/\/./.test(uri)) return new FolderStore(uri, folderOf(uri));
+  if (uri.startsWith("oci://")) return new OciStore(await openRegistry(uri, ports));
   const open = OBJECTS[uri.slice(0, uri.indexOf("://"))];
   if (!open) throw artifactError("STORE_URI_UNKNOWN", { detail: uri.split(":")[0]?.slice(0, 40) ?? "" });
   return new ObjectStore({ uri, ...(await open(uri, ports)), limits: { ...STORE_LIMITS, ...ports.limits } });

@@ -38,7 +38,10 @@ export interface DownloadOptions {
   /** Called with each answer of status 200 or 206; throws when it is another object. */
   readonly check: (answer: ObjectAnswer) => void;
   /** The pool that a redirect leads to, where the service may redirect. */
-  readonly redirected?: (location: string) => { http: ObjectHttp; request: ObjectRequest } | undefined;
+  readonly redirected?: (
+    location: string,
+    request: ObjectRequest,
+  ) => { http: ObjectHttp; request: ObjectRequest } | undefined;
 }
 
 const LATER = new Set([429, 500, 502, 503, 504]);
@@ -154,7 +157,9 @@ export class ObjectHttp {
       const { answer, body } = await http.#request(next);
       const location = answer.status >= 300 && answer.status < 400 ? answer.headers.location : undefined;
       const target =
-        location === undefined || followed >= this.#ports.limits.redirects ? undefined : redirected?.(location);
+        location === undefined || followed >= this.#ports.limits.redirects
+          ? undefined
+          : redirected?.(location, request);
       if (!target) return { answer, body };
       body.destroy();
       http = target.http;

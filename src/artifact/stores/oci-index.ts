@@ -1,0 +1,113 @@
+/** Which blobs a tag of a registry names now, and how it comes to name others. */
+import { digestOf, OCI_INDEX, OCI_MANIFEST, type Registry, storeError } from "../../backends/index.ts";
+import { baseError } from "../../base/index.ts";
+import { ARTIFACT_LIMITS } from "../limits.ts";
+import * as manifests from "./oci-manifest.ts";
+import { referrerType } from "./oci-names.ts";
+
+export interface OciIndex {
+  /** The model's manifest as it is in the registry; undefined while there is none. */
+  readonly manifest: Uint8Array | undefined;
+  readonly layers: ReadonlyMap<string, manifests.OciBlob>;
+  readonly referrers: ReadonlyMap<string, manifests.Referrer>;
+}
+
+/** What a name is to become; null for nothing. */
+export type Changes = ReadonlyMap<string, manifests.OciBlob | null>;
+
+export async function loadIndex(registry: Registry): Promise<OciIndex> {
+  const { place } = registry;
+  const found = await registry.manifest(place.reference, `${OCI_MANIFEST}, ${OCI_INDEX}`);
+  if (!found) return { manifest: undefined, layers: new Map(), referrers: new Map() };
+  if (found.mediaType !== OCI_MANIFEST)
+    throw storeError("STORE_ANSWER_INVALID", { detail: `${place.uri} is ${found.mediaType.slice(0, 80)}` });
+  const layers = manifests.readModelManifest(found.bytes, place.uri);
+  return { manifest: found.bytes, layers, referrers: await loadReferrers(registry, found.digest) };
+}
+
+/** Of two under one name the one with the larger serial counts: a registry may not let the older one be deleted. */
+async function loadReferrers(registry: Registry, subject: string): Promise<Map<string, manifests.Referrer>> {
+  const { uri } = registry.place;
+  const listed = (await registry.referrers(subject)) ?? (await fallbackIndex(registry, subject));
+  const newest = new Map<string, { name: string; manifest: string; serial: number }>();
+  for (const entry of listed ? manifests.readReferrerIndex(listed, uri) : [])
+    if (entry.serial >= (newest.get(entry.name)?.serial ?? 0)) newest.set(entry.name, entry);
+  const found = new Map<string, manifests.Referrer>();
+  for (const { name, manifest } of newest.values()) {
+    const answer = await registry.manifest(manifest, OCI_MANIFEST);
+    const referrer = answer && manifests.readReferrer(answer.bytes, name, subject, uri);
+    if (referrer) found.set(name, referrer);
+  }
+  return found;
+}
+
+async function fallbackIndex(registry: Registry, subject: string): Promise<Uint8Array | undefined> {
+  return (await registry.manifest(manifests.fallbackTag(subject), OCI_INDEX))?.bytes;
+}
+
+/**
+ * The tag is set last, so that readers see the old names or all of the new ones. A change of what refers to the model
+ * leaves its manifest as it is. Returns what is there then.
+ */
+export async function changeIndex(registry: Registry, before: OciIndex, changes: Changes): Promise<OciIndex> {
+  const layers = new Map(before.layers);
+  const beside = new Map<string, manifests.OciBlob>(before.referrers);
+  for (const [name, blob] of changes) {
+    const group = referrerType(name) === undefined ? layers : beside;
+    if (blob === null) group.delete(name);
+    else group.set(name, blob);
+  }
+  const manifest = manifests.modelManifest(layers);
+  if (manifest.length > ARTIFACT_LIMITS.ociManifestBytes || layers.size > ARTIFACT_LIMITS.ociLayers)
+    throw baseError("LIMIT_EXCEEDED", { detail: `${layers.size} blobs are too many for one OCI manifest` });
+  const isSame = before.manifest !== undefined && digestOf(before.manifest) === digestOf(manifest);
+  await registry.putBlob(manifests.EMPTY_JSON);
+  if (!isSame) await registry.putManifest(digestOf(manifest), manifest, OCI_MANIFEST);
+  const referrers = await putReferrers(registry, { manifest, before: before.referrers, beside, changes, isSame });
+  if (!isSame) await registry.putManifest(registry.place.reference, manifest, OCI_MANIFEST);
+  return { manifest, layers, referrers };
+}
+
+interface Referring {
+  readonly manifest: Uint8Array;
+  readonly before: ReadonlyMap<string, manifests.Referrer>;
+  readonly beside: ReadonlyMap<string, manifests.OciBlob>;
+  readonly changes: Changes;
+  readonly isSame: boolean;
+}
+
+async function putReferrers(registry: Registry, { manifest, before, beside, changes, isSame }: Referring) {
+  const referrers = new Map<string, manifests.Referrer>();
+  let listed = true;
+  for (const [name, blob] of beside) {
+    const old = before.get(name);
+    if (isSame && old && !changes.has(name)) {
+      referrers.set(name, old);
+      continue;
+    }
+    const serial = (old?.serial ?? 0) + (changes.has(name) ? 1 : 0);
+    const bytes = manifests.referrerManifest(name, blob, serial, manifest);
+    listed = (await registry.putManifest(digestOf(bytes), bytes, OCI_MANIFEST)) && listed;
+    referrers.set(name, { ...blob, manifest: digestOf(bytes), manifestBytes: bytes.length, serial });
+  }
+  const isTouched = [...changes.keys()].some((name) => referrerType(name) !== undefined);
+  const needsTag = isTouched || (!isSame && referrers.size > 0);
+  if (needsTag && !(listed && referrers.size > 0) && (await registry.referrers(digestOf(manifest))) === undefined) {
+    const tag = manifests.fallbackTag(digestOf(manifest));
+    await registry.putManifest(tag, manifests.referrerIndex(referrers), OCI_INDEX);
+  }
+  if (isSame) await removeOld(registry, before, referrers);
+  return referrers;
+}
+
+/** Who is not the newest is taken away where the registry allows it; nothing depends on that here. */
+async function removeOld(
+  registry: Registry,
+  before: ReadonlyMap<string, manifests.Referrer>,
+  after: ReadonlyMap<string, manifests.Referrer>,
+): Promise<void> {
+  for (const [name, { manifest }] of before) {
+    if (after.get(name)?.manifest === manifest) continue;
+    await registry.remove("manifests", manifest);
+  }
+}

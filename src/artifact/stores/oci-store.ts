@@ -1,0 +1,181 @@
+/** A blob store under one tag of an OCI registry: a layer for each name, and manifests that refer to them. */
+import { createHash } from "node:crypto";
+import { BlobUpload, digestOf, type Registry, storeError } from "../../backends/index.ts";
+import { baseError } from "../../base/index.ts";
+import type { BlobChunks, BlobStat, BlobStore, OpenBlob, WriteOptions, WrittenBlob } from "../blob-store.ts";
+import { artifactError } from "../errors.ts";
+import { ARTIFACT_LIMITS } from "../limits.ts";
+import { compareCodePoints } from "../walk.ts";
+import { checkBlobName } from "./blob-name.ts";
+import { changeIndex, loadIndex, type OciIndex } from "./oci-index.ts";
+import type { OciBlob } from "./oci-manifest.ts";
+import { referrerType } from "./oci-names.ts";
+import { partBytesFor, partsOf } from "./parts.ts";
+
+export class OciStore implements BlobStore {
+  readonly uri: string;
+  readonly #registry: Registry;
+  readonly #changes = new Map<string, OciBlob | null>();
+  #index: Promise<OciIndex> | undefined;
+  #loadedAt = 0;
+  /** The commits, one after the other, and the next one, which takes further changes with it. */
+  #queue: Promise<void> = Promise.resolve();
+  #joining: Promise<void> | undefined;
+
+  constructor(registry: Registry) {
+    this.uri = registry.place.uri;
+    this.#registry = registry;
+  }
+
+  async stat(name: string): Promise<BlobStat | undefined> {
+    const blob = await this.#find(checkBlobName(name));
+    return blob && { bytes: blob.bytes, tag: blob.digest, sha256: blob.digest.slice("sha256:".length) };
+  }
+
+  async open(name: string): Promise<OpenBlob> {
+    const blob = await this.#find(checkBlobName(name));
+    if (!blob) throw this.#notFound(name);
+    return {
+      bytes: blob.bytes,
+      read: (start, end, buffer) => this.#read(name, blob, { start, end }, buffer),
+      close: async () => undefined,
+    };
+  }
+
+  async read(name: string, start: number, end: number): Promise<Uint8Array> {
+    return (await this.open(name)).read(start, end);
+  }
+
+  async readAll(name: string, maxBytes: number): Promise<Uint8Array> {
+    const blob = await this.open(name);
+    if (blob.bytes > maxBytes) throw baseError("LIMIT_EXCEEDED", { detail: `${name} is over ${maxBytes} bytes` });
+    return blob.read(0, blob.bytes);
+  }
+
+  /** A registry has no condition on a tag: `absent` is looked at, and another writer may still be faster. */
+  async write(name: string, chunks: BlobChunks, options: WriteOptions = {}): Promise<WrittenBlob> {
+    checkBlobName(name);
+    if (this.#registry.place.reference.includes(":"))
+      throw storeError("STORE_REFUSED", { detail: `${this.uri} is a digest: name a tag to write to` });
+    if (options.absent && (await this.#find(name, true))) throw storeError("BLOB_EXISTS", { detail: name });
+    if (options.unchanged !== undefined && (await this.#find(name, true))?.digest !== options.unchanged)
+      throw storeError("BLOB_EXISTS", { detail: name });
+    const blob = await this.#upload(chunks, options);
+    const { modelPath } = options;
+    await this.#change(name, modelPath === undefined ? blob : { ...blob, modelPath });
+    return { bytes: blob.bytes, confirmed: true };
+  }
+
+  /**
+   * A layer is no longer named; its bytes stay until the registry collects what nobody names. What refers to the model,
+   * such as its wrapped keys, must be gone: STORE_DENIED when the registry still has it.
+   */
+  async delete(name: string): Promise<boolean> {
+    const blob = await this.#find(checkBlobName(name), true);
+    if (!blob) return false;
+    const referrer = (await this.#current()).referrers.get(name);
+    await this.#change(name, null);
+    if (!referrer) return true;
+    await this.#registry.remove("manifests", referrer.manifest);
+    await this.#registry.remove("blobs", blob.digest);
+    if (await this.#registry.hasBlob(blob.digest))
+      throw storeError("STORE_DENIED", {
+        detail: `${name} is no longer named, but the registry keeps its bytes`,
+        hint: `delete them with the registry's own tool: ${blob.digest}`,
+      });
+    return true;
+  }
+
+  async *list(prefix: string): AsyncGenerator<string> {
+    const { layers, referrers } = await this.#current();
+    const names = [...layers.keys(), ...referrers.keys()].filter((name) => name.startsWith(prefix));
+    yield* names.sort(compareCodePoints);
+  }
+
+  /** Registries give up unfinished uploads by themselves, and name nobody who could be asked for them. */
+  async discardUnfinished(): Promise<void> {}
+
+  async #find(name: string, fresh = false): Promise<OciBlob | undefined> {
+    const { layers, referrers } = await this.#current(fresh);
+    return referrerType(name) === undefined ? layers.get(name) : referrers.get(name);
+  }
+
+  /** What others wrote is seen after `ociIndexMilliseconds`; what was written here at once. */
+  #current(fresh = false): Promise<OciIndex> {
+    const now = this.#registry.ports.clock.monotonic();
+    const isOld = now - this.#loadedAt > ARTIFACT_LIMITS.ociIndexMilliseconds;
+    if (this.#index && !isOld && !fresh) return this.#index;
+    const loading = loadIndex(this.#registry);
+    loading.catch(() => {
+      if (this.#index === loading) this.#index = undefined;
+    });
+    this.#loadedAt = now;
+    this.#index = loading;
+    return loading;
+  }
+
+  async #read(name: string, blob: OciBlob, range: { start: number; end: number }, given?: Uint8Array) {
+    const start = Math.max(0, Math.min(range.start, blob.bytes));
+    const end = Math.min(range.end, blob.bytes);
+    const wanted = Math.max(0, end - start);
+    const buffer = given && given.length >= wanted ? given.subarray(0, wanted) : new Uint8Array(wanted);
+    if (wanted === 0) return buffer;
+    const read = await this.#registry.readBlob(blob.digest, { start, end }, buffer);
+    if (read === undefined) throw this.#notFound(name);
+    const isDamaged = read !== wanted || (wanted === blob.bytes && digestOf(buffer) !== blob.digest);
+    if (isDamaged) throw storeError("BLOB_DAMAGED", { detail: `${name} is not what its digest says` });
+    return buffer;
+  }
+
+  async #upload(chunks: BlobChunks, options: WriteOptions): Promise<OciBlob> {
+    const parts = partsOf(chunks, partBytesFor(options.bytes, this.#registry.ports.limits));
+    const first = await parts.next();
+    const small = first.done ? new Uint8Array(0) : first.value.bytes;
+    if (first.done || first.value.isLast) return { digest: await this.#registry.putBlob(small), bytes: small.length };
+    const upload = await BlobUpload.begin(this.#registry);
+    const hash = createHash("sha256").update(small);
+    let bytes = small.length;
+    try {
+      await upload.send(small);
+      for await (const part of parts) {
+        hash.update(part.bytes);
+        bytes += part.bytes.length;
+        await upload.send(part.bytes);
+      }
+      const digest = `sha256:${hash.digest("hex")}`;
+      await upload.finish(new Uint8Array(0), digest);
+      return { digest, bytes };
+    } catch (error) {
+      await upload.abort();
+      throw error;
+    }
+  }
+
+  /** Changes that come while one commit is under way go together with the next one. */
+  #change(name: string, blob: OciBlob | null): Promise<void> {
+    this.#changes.set(name, blob);
+    this.#joining ??= this.#enqueue();
+    return this.#joining;
+  }
+
+  #enqueue(): Promise<void> {
+    const commit = this.#queue.then(() => {
+      this.#joining = undefined;
+      return this.#commit();
+    });
+    this.#queue = commit.catch(() => undefined);
+    return commit;
+  }
+
+  async #commit(): Promise<void> {
+    const changes = new Map(this.#changes);
+    this.#changes.clear();
+    const after = await changeIndex(this.#registry, await loadIndex(this.#registry), changes);
+    this.#index = Promise.resolve(after);
+    this.#loadedAt = this.#registry.ports.clock.monotonic();
+  }
+
+  #notFound(name: string) {
+    return artifactError("BLOB_NOT_FOUND", { detail: `${name} in ${this.uri}` });
+  }
+}

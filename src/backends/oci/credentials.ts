@@ -1,0 +1,54 @@
+/** Who we are to a registry: the environment, or what `docker login`, `podman login` and `oras login` left in their file. */
+import { join } from "node:path";
+import { z } from "zod";
+import { fromBase64, fromUtf8, parseJson, utf8, wipe } from "../../base/index.ts";
+import { files, GuardedBytes, homeDirectory, readFileBounded } from "../../host/index.ts";
+import { storeError } from "../objects/errors.ts";
+import { STORE_LIMITS } from "../objects/limits.ts";
+
+export interface RegistryLogin {
+  readonly user: string;
+  readonly password: GuardedBytes;
+}
+
+const config = z.object({
+  auths: z.record(z.string(), z.object({ auth: z.string().max(STORE_LIMITS.credentialBytes).optional() })).optional(),
+});
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/**
+ * MODELKEEP_REGISTRY_USER with MODELKEEP_REGISTRY_PASSWORD for the host MODELKEEP_REGISTRY_HOST, or the entry of the
+ * host in DOCKER_CONFIG/config.json, REGISTRY_AUTH_FILE or `~/.docker/config.json`; undefined where there is none.
+ * Helpers that keep credentials elsewhere are not started.
+ */
+export async function findRegistryLogin(host: string, env: Env): Promise<RegistryLogin | undefined> {
+  const { MODELKEEP_REGISTRY_USER: user, MODELKEEP_REGISTRY_PASSWORD: password } = env;
+  if (user !== undefined && password !== undefined && env.MODELKEEP_REGISTRY_HOST === host)
+    return { user, password: GuardedBytes.take(utf8(password)) };
+  const file = env.DOCKER_CONFIG ? join(env.DOCKER_CONFIG, "config.json") : env.REGISTRY_AUTH_FILE;
+  const path = file ?? join(homeDirectory(), ".docker", "config.json");
+  if (!file && !(await files.lstat(path).catch(() => undefined))) return undefined;
+  const text = await readFileBounded(path, STORE_LIMITS.credentialBytes);
+  try {
+    return entryOf(text, host, path);
+  } finally {
+    wipe(text);
+  }
+}
+
+function entryOf(text: Uint8Array, host: string, path: string): RegistryLogin | undefined {
+  const parsed = config.safeParse(parseJson(text, { maxBytes: STORE_LIMITS.credentialBytes, what: path }));
+  if (!parsed.success) throw storeError("STORE_CREDENTIALS_MISSING", { detail: `${path} is not a login file` });
+  const auths = parsed.data.auths ?? {};
+  const names = host === "registry-1.docker.io" ? ["https://index.docker.io/v1/", "docker.io"] : [];
+  const auth = [host, `https://${host}`, ...names].map((name) => auths[name]?.auth).find((one) => one);
+  if (auth === undefined) return undefined;
+  const bytes = fromBase64(auth);
+  const colon = bytes?.indexOf(0x3a) ?? -1;
+  if (!bytes || colon < 1) throw storeError("STORE_CREDENTIALS_MISSING", { detail: `${path}: the entry of ${host}` });
+  const user = fromUtf8(bytes.subarray(0, colon));
+  const password = GuardedBytes.take(new Uint8Array(bytes.subarray(colon + 1)));
+  wipe(bytes);
+  return { user, password };
+}
