@@ -1,5 +1,7 @@
 /** Floor 3: clients of key services: key file and passphrase, PKCS#11 tokens, Vault and OpenBao, AWS, Google, Azure. */
 export type { AccessTokens } from "./access-tokens.ts";
+export { openAzureBlob } from "./azure-blob/blob.ts";
+export { openGoogleStorage } from "./google-storage/storage.ts";
 export { createKeyFile } from "./key-file/key-file.ts";
 export * from "./key-wrapper.ts";
 export { BACKEND_LIMITS } from "./limits.ts";

@@ -1,6 +1,6 @@
 /** The real peers of the stores' clients, each started for one test file: moto, s3rver, Azurite, fake-gcs-server, docker-registry. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -104,6 +104,7 @@ export async function startAzurite(): Promise<StorePeer | string> {
   await startServer(process.execPath, ["--no-deprecation", ...words, ...quiet], origin, {
     AZURITE_ACCOUNTS: `modelkeep:${key}`,
   });
+  await makeContainer(`${origin}/modelkeep`, key);
   const env = { AZURE_STORAGE_KEY: key, AZURE_STORAGE_SERVICE_ENDPOINT: `${origin}/modelkeep` };
   return peerOf(origin, (place) => `az://modelkeep/models/${place}`, env);
 }
@@ -137,4 +138,18 @@ export async function startRegistry(more = "", allowsDelete = true): Promise<Sto
   writeFileSync(file, `version: 0.1\nlog:\n  level: error\n${storage}http:\n  addr: ${host}\n${more}`);
   await startServer(dockerRegistryProgram, ["serve", file], `http://${host}/v2/`);
   return peerOf(`http://${host}`, (place) => `oci://${host}/models/${place}:v1`, {});
+}
+
+/** As the account's owner would: there is no command of ours that makes one. */
+async function makeContainer(endpoint: string, key: string): Promise<void> {
+  const date = new Date().toUTCString();
+  const text = `PUT\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:${date}\nx-ms-version:2021-12-02\n/modelkeep/modelkeep/models\nrestype:container`;
+  const signature = createHmac("sha256", Buffer.from(key, "base64")).update(text).digest("base64");
+  const headers = {
+    "x-ms-date": date,
+    "x-ms-version": "2021-12-02",
+    authorization: `SharedKey modelkeep:${signature}`,
+  };
+  const answer = await fetch(`${endpoint}/models?restype=container`, { method: "PUT", headers });
+  if (answer.status !== 201) throw new Error(`Azurite: ${answer.status} ${await answer.text()}`);
 }

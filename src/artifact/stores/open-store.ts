@@ -1,6 +1,13 @@
 /** Opens the blob store that a URI names. */
 import { fileURLToPath } from "node:url";
-import { openRegistry, openS3, STORE_LIMITS, type StorePorts } from "../../backends/index.ts";
+import {
+  openAzureBlob,
+  openGoogleStorage,
+  openRegistry,
+  openS3,
+  STORE_LIMITS,
+  type StorePorts,
+} from "../../backends/index.ts";
 import type { BlobStore } from "../blob-store.ts";
 import { artifactError } from "../errors.ts";
 import { FolderStore } from "./folder-store.ts";
@@ -16,7 +23,11 @@ export async function openBlobStore(uri: string, ports: StorePorts = {}): Promis
   return new ObjectStore({ uri, ...(await open(uri, ports)), limits: { ...STORE_LIMITS, ...ports.limits } });
 }
 
-const OBJECTS: Readonly<Record<string, typeof openS3>> = { s3: openS3 };
+const OBJECTS: Readonly<Record<string, typeof openS3>> = {
+  az: openAzureBlob,
+  gs: openGoogleStorage,
+  s3: openS3,
+};
 
 function folderOf(uri: string): string {
   try {
