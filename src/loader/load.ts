@@ -3,7 +3,7 @@ import { openBlobStore } from "../artifact/index.ts";
 import type { Progress, Random } from "../base/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
 import { openSealedPackage, type VerifiedSeal } from "../sealing/index.ts";
-import { trustKeys } from "../signing/index.ts";
+import { pinKeys } from "../signing/index.ts";
 import type { Job, ReadyStatus } from "./job.ts";
 import { mountMemory } from "./mount.ts";
 import { createFolderSink } from "./sink.ts";
@@ -25,7 +25,7 @@ export async function loadModel(job: Job, packageKey: GuardedBytes, ports: LoadP
   const seal = await openSealedPackage({
     store: await openBlobStore(job.store_uri),
     prefix: job.prefix,
-    trust: trustKeys(job.public_keys),
+    trust: pinKeys(job.public_keys),
     packageKey,
     into,
     expected: { rootDigest: job.root_digest, packageId: job.package_id },

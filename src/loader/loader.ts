@@ -9,7 +9,7 @@ export interface RunSealedOptions {
   readonly prefix: string;
   /** Wiped as soon as it was handed on. */
   readonly packageKey: GuardedBytes;
-  /** Public keys of the publishers that this machine trusts, PEM. */
+  /** Public keys of the publishers that this machine trusts, PEM; also those behind a certificate or an identity. */
   readonly trust: { readonly publicKeys: readonly string[] };
   /** The hex root digest that was published; a sealed model of another one is refused. */
   readonly rootDigest?: string;

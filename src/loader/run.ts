@@ -5,7 +5,7 @@ import { openBlobStore } from "../artifact/index.ts";
 import type { ModelkeepError } from "../base/index.ts";
 import { type GuardedBytes, LockedScratch, os, signalGroup, spawnProcess, systemErrorCode } from "../host/index.ts";
 import { sealingError, type VerifiedSeal, verifySealed } from "../sealing/index.ts";
-import { trustKeys } from "../signing/index.ts";
+import { pinKeys } from "../signing/index.ts";
 import { loaderError } from "./errors.ts";
 import { encodeJob, type Job, type ReadyStatus, type Status, statusReader, toError } from "./job.ts";
 import { launchWords } from "./launch.ts";
@@ -65,7 +65,7 @@ async function prepare(options: RunSealedOptions): Promise<Plan> {
 async function verifyStored(options: RunSealedOptions): Promise<VerifiedSeal> {
   const { storeUri, prefix, rootDigest, packageId } = options;
   const store = await openBlobStore(storeUri);
-  const seal = await verifySealed({ store, prefix, trust: trustKeys(options.trust.publicKeys) });
+  const seal = await verifySealed({ store, prefix, trust: pinKeys(options.trust.publicKeys) });
   const same =
     (rootDigest === undefined || rootDigest === seal.manifest.rootDigest) &&
     (packageId === undefined || packageId === seal.packageId);

@@ -13,7 +13,7 @@ import {
   siblingFolder,
   signModel,
   signStatement,
-  trustKeys,
+  pinKeys,
   type VerifiedManifest,
   verifyBundle,
 } from "../signing/index.ts";
@@ -92,7 +92,7 @@ async function signAndSeal(options: PublishOptions): Promise<Sealed> {
   const signed = await signModel({ root, signer, ignore: options.ignore ?? [], ...watched });
   options.onStep?.("sign", `root ${signed.rootDigest}, key ${signer.keyId.slice(0, 16)}`);
   askPolicy(options, signed);
-  const manifest = verifyBundle(signed.bundle, trustKeys([signer.publicKeyPem]));
+  const manifest = verifyBundle(signed.bundle, pinKeys([signer.publicKeyPem]));
   const there = await findSealed(options, prefix, manifest);
   if (there) {
     options.onStep?.("seal", `was sealed before: ${store.uri} ${prefix}`);
@@ -147,7 +147,7 @@ async function findSealed(
   const { store, signer } = options;
   const read = (name: string) => store.readAll(`${prefix}/${name}`, SEALING_LIMITS.bundleBytes);
   if (!(await store.stat(`${prefix}/${SEALED_NAMES.seal}`))) return undefined;
-  const trust = trustKeys([signer.publicKeyPem]);
+  const trust = pinKeys([signer.publicKeyPem]);
   const { manifest } = await verifySealed({ store, prefix, trust });
   // The root digest binds contents and their order, not the names.
   const names = ({ resources }: VerifiedManifest) =>

@@ -23,7 +23,7 @@ import {
   publishedModel,
 } from "../contract/index.ts";
 import { type KeyEnvelope, parseEnvelope, verifySeal } from "../sealing/index.ts";
-import { loadTrustedKey, type Trust, type VerifiedManifest, verifyBundle, verifyStatement } from "../signing/index.ts";
+import { pinKeys, type VerifiedManifest, verifyBundle, verifyStatement } from "../signing/index.ts";
 import type { RecordStore } from "../store/index.ts";
 import { serverError } from "./errors.ts";
 import { SERVER_LIMITS } from "./limits.ts";
@@ -205,10 +205,10 @@ class StoredModels implements ModelRegistry {
   }
 }
 
-/** The signature, then everything that the same signer says about the same root; pure. */
+/** The signature, then everything that the same key says about the same root; who holds it is for policy. Pure. */
 function checkPublication(publication: Publication): Checked {
   try {
-    const trust: Trust = { publicKeys: [loadTrustedKey(publication.public_key)] };
+    const trust = pinKeys([publication.public_key]);
     const manifest = verifyBundle(publication.bundle, trust);
     const { seal, bom, findings } = publication.statements;
     const { packageId } = verifySeal(manifest, seal, trust);

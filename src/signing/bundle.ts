@@ -9,6 +9,7 @@ import { verifyWithCertificate } from "./methods/certificate.ts";
 import { verifyWithKey } from "./methods/key.ts";
 import { verifyKeyless } from "./methods/keyless.ts";
 import { MEDIA_TYPE, readBundleParts } from "./methods/material.ts";
+import { verifyPinned } from "./methods/pinned.ts";
 import type { SignedPayload, SignerIdentity } from "./signer.ts";
 import type { Trust } from "./trust.ts";
 
@@ -52,6 +53,7 @@ export function openBundle(bundle: Uint8Array | string, trust: Trust): SignedPay
   const parts = readBundleParts(parseJson(bundle, { ...limits, what: "signature file" }));
   const envelope = parseDsse(parts.envelope);
   const { material } = parts;
+  if (trust.pinned) return verifyPinned(envelope, material, trust.pinned);
   if (material.method === "key") return verifyWithKey(envelope, material, trust);
   if (material.method === "certificate") return verifyWithCertificate(envelope, material, trust);
   return verifyKeyless(envelope, parts.json, trust);

@@ -38,6 +38,7 @@ export {
   type AuthorityInput,
   type AuthorityTrust,
   type IdentityTrust,
+  pinKeys,
   type RevocationTrust,
   readRevocationLists,
   type TimestampTrust,

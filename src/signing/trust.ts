@@ -11,6 +11,8 @@ export interface Trust {
   readonly publicKeys: readonly TrustedKey[];
   readonly authorities?: AuthorityTrust;
   readonly identities?: IdentityTrust;
+  /** Keys whose holders were judged before: the signature must be of one of them, whatever else the bundle says. */
+  readonly pinned?: readonly TrustedKey[];
   /** Whose timestamps count; without it none does. */
   readonly timestamps?: TimestampTrust;
   /** What is known of revoked certificates; without it nothing is asked. */
@@ -72,6 +74,15 @@ export function trustKeys(pems: readonly (string | Uint8Array)[]): Trust {
   if (pems.length > SIGNING_LIMITS.trustedKeys)
     throw signingError("PUBLIC_KEY_INVALID", { detail: `over ${SIGNING_LIMITS.trustedKeys} keys` });
   return { publicKeys: pems.map(loadTrustedKey) };
+}
+
+/**
+ * Trust in what these keys sign, also under a certificate or an identity, which is not looked at: for a signer whom a
+ * policy accepted, or who is the caller. Throws PUBLIC_KEY_INVALID.
+ */
+export function pinKeys(pems: readonly (string | Uint8Array)[]): Trust {
+  const { publicKeys } = trustKeys(pems);
+  return { publicKeys, pinned: publicKeys };
 }
 
 export interface AuthorityInput {

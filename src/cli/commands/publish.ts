@@ -1,13 +1,11 @@
 /** modelkeep publish MODEL: scan, bill of materials, advisories, signature, seal, push, register; in one command that can be repeated. */
 import { basename, relative, resolve, sep } from "node:path";
-import { openKeyWrapper } from "../../backends/index.ts";
 import { ModelkeepError } from "../../base/index.ts";
 import { type AdvisoryIndex, defaultAdvisoriesPath, openAdvisories } from "../../bom/index.ts";
 import { files, homeDirectory } from "../../host/index.ts";
 import { publishSealed } from "../../publisher/index.ts";
 import {
   listSiblings,
-  openSigner,
   readSignatureSet,
   readSignerPolicy,
   type SignatureSet,
@@ -16,7 +14,9 @@ import {
 import type { Command, CommandContext, CommandInput } from "../command.ts";
 import { foundText } from "./model.ts";
 import { openPlace } from "./sealing.ts";
-import { KEY_ABOUT, modelRoot, signatureOf } from "./signing.ts";
+import { modelRoot, signatureOf } from "./signing.ts";
+import { ANY_SIGNER_OPTIONS, readSigner } from "./signing-signer.ts";
+import { openWrappers, PASSPHRASE_FILE } from "./wrappers.ts";
 
 export const publish: Command = {
   name: "publish",
@@ -35,7 +35,7 @@ export const publish: Command = {
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
     { flag: "--to", value: "STORE", about: "where the sealed model goes: file:///FOLDER", required: true },
-    { flag: "--key", value: "KEY", about: KEY_ABOUT, required: true },
+    ...ANY_SIGNER_OPTIONS,
     {
       flag: "--kms",
       value: "URI",
@@ -43,6 +43,7 @@ export const publish: Command = {
       repeatable: true,
       required: true,
     },
+    PASSPHRASE_FILE,
     { flag: "--name", value: "NAME", about: "name of the model; that of the folder when absent" },
     { flag: "--version", value: "VERSION", about: "version of the model", default: "1" },
     {
@@ -62,8 +63,8 @@ export const publish: Command = {
   async run(context, input) {
     const api = await context.client();
     const root = await modelRoot(context, input);
-    const signer = await openSigner(input.need("--key"), context);
-    const wrappers = await Promise.all(input.all("--kms").map((uri) => openKeyWrapper(uri, context)));
+    const { signer } = await readSigner(context, input);
+    const wrappers = await openWrappers(context, input);
     const policy = await policyFor(context, input);
     const advisories = await advisoriesFor(context, input);
     try {

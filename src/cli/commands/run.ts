@@ -15,7 +15,7 @@ import { readFileBounded } from "../../host/index.ts";
 import { hostPromises, loaderError, type RunReady, runSealedModel } from "../../loader/index.ts";
 import { requestPackageKey } from "../../release/index.ts";
 import { sealingError, verifySealed } from "../../sealing/index.ts";
-import { trustKeys } from "../../signing/index.ts";
+import { pinKeys } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput, CommandResult } from "../command.ts";
 import { CODE_BYTES, ensureEnrolled } from "../connect.ts";
 import { cliError } from "../errors.ts";
@@ -171,7 +171,7 @@ function reporter(context: CommandContext, api: ApiClient, ref: string, model: P
 /** Without a key; the loader verifies again, since the store may change in between. */
 async function verifyStored(model: PublishedModel, publicKeys: readonly string[]): Promise<void> {
   const store = await openBlobStore(model.store_uri);
-  const seal = await verifySealed({ store, prefix: model.prefix, trust: trustKeys(publicKeys) });
+  const seal = await verifySealed({ store, prefix: model.prefix, trust: pinKeys(publicKeys) });
   if (seal.manifest.rootDigest === model.root_digest && seal.packageId === model.package_id) return;
   throw sealingError("SEALED_TAMPERED", { detail: "the store holds another model than the one that was published" });
 }

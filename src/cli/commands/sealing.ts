@@ -2,7 +2,7 @@
 import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type BlobStore, openBlobStore } from "../../artifact/index.ts";
-import { createKeyFile, type KeyWrapper, openKeyWrapper } from "../../backends/index.ts";
+import { createKeyFile, openKeyWrapper } from "../../backends/index.ts";
 import { ModelkeepError } from "../../base/index.ts";
 import { files, readFileBounded } from "../../host/index.ts";
 import {
@@ -14,19 +14,15 @@ import {
   sealModel,
   shredSealed,
 } from "../../sealing/index.ts";
-import {
-  type ModelSigner,
-  openSigner,
-  SIGNING_LIMITS,
-  signModel,
-  trustKeys,
-  verifyBundle,
-} from "../../signing/index.ts";
+import { type ModelSigner, pinKeys, SIGNING_LIMITS, signModel, verifyBundle } from "../../signing/index.ts";
 import type { Command, CommandArgument, CommandContext, CommandInput, CommandOption } from "../command.ts";
 import { requireYes, YES } from "../confirm.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
-import { KEY_ABOUT, modelRoot, readPublicKey, signatureOf } from "./signing.ts";
+import { modelRoot, signatureOf } from "./signing.ts";
+import { ANY_SIGNER_OPTIONS, readSigner } from "./signing-signer.ts";
+import { readTrust, signerData, TRUST_OPTIONS } from "./signing-trust.ts";
+import { FROM_KMS, FROM_PASSPHRASE_FILE, openFormerWrappers, openWrappers, PASSPHRASE_FILE } from "./wrappers.ts";
 
 export const SEALED: CommandArgument = { name: "SEALED", about: "folder of the sealed model, or URI of its store" };
 export const PREFIX: CommandOption = { flag: "--prefix", value: "PREFIX", about: "where it lies in the store" };
@@ -39,10 +35,6 @@ export function openPlace(context: CommandContext, place: string): Promise<BlobS
 
 async function sealedPlace(context: CommandContext, input: CommandInput) {
   return { store: await openPlace(context, input.args[0] ?? ""), prefix: input.text("--prefix") ?? "" };
-}
-
-function openWrappers(context: CommandContext, uris: readonly string[]): Promise<KeyWrapper[]> {
-  return Promise.all(uris.map((uri) => openKeyWrapper(uri, context)));
 }
 
 export const kmsInit: Command = {
@@ -84,14 +76,15 @@ export const seal: Command = {
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
     { flag: "--kms", value: "URI", about: "key that may open it", repeatable: true, required: true },
-    { flag: "--key", value: "KEY", about: KEY_ABOUT, required: true },
+    PASSPHRASE_FILE,
+    ...ANY_SIGNER_OPTIONS,
     { flag: "--output", value: "DIR|URI", about: "where the sealed model goes", required: true },
     PREFIX,
   ],
   async run(context, input) {
     const root = await modelRoot(context, input);
-    const signer = await openSigner(input.need("--key"), context);
-    const wrappers = await openWrappers(context, input.all("--kms"));
+    const { signer } = await readSigner(context, input);
+    const wrappers = await openWrappers(context, input);
     const store = await openPlace(context, input.need("--output"));
     const signed = await signedBy(context, root, signer);
     const { random, progress, signal } = context;
@@ -127,7 +120,7 @@ async function signedBy(context: CommandContext, root: string, signer: ModelSign
     ? await readFileBounded(signature, SIGNING_LIMITS.bundleBytes)
     : (await signModel({ root, signer, ignore: [basename(signature)], progress: context.progress })).bundle;
   try {
-    return { bundle, manifest: verifyBundle(bundle, trustKeys([signer.publicKeyPem])) };
+    return { bundle, manifest: verifyBundle(bundle, pinKeys([signer.publicKeyPem])) };
   } catch (error) {
     const another = error instanceof ModelkeepError && error.code === "SIGNER_NOT_TRUSTED";
     throw another ? sealingError("SEALER_NOT_SIGNER", { detail: signature }) : error;
@@ -142,25 +135,30 @@ export const open: Command = {
       line: "modelkeep open ./sealed --kms file:///etc/modelkeep/models.kek --trust signer.pub --output ./my-model",
       about: "a folder of mode 0700 that appears whole or not at all",
     },
+    {
+      line: "modelkeep open ./sealed --kms URI --ca ca.pem --subject CN=Signer,O=Example,C=US --output ./my-model",
+      about: "sealed under an authority; --identity and --issuer for a keyless signer",
+    },
   ],
   args: [SEALED],
   options: [
     { flag: "--kms", value: "URI", about: "key that opens it", repeatable: true, required: true },
-    { flag: "--trust", value: "PEM", about: "public key of a signer you trust", repeatable: true, required: true },
+    PASSPHRASE_FILE,
+    { flag: "--trust", value: "PEM", about: "public key of a signer you trust", repeatable: true },
+    ...TRUST_OPTIONS.filter(({ flag }) => flag !== "--public-key"),
     { flag: "--output", value: "DIR", about: "a folder that is not there yet", required: true },
     { flag: "--root-digest", value: "HEX", about: "the model that it must be; an older one is refused then" },
     PREFIX,
   ],
   async run(context, input) {
     const output = resolve(context.cwd, input.need("--output"));
-    const pems = await Promise.all(input.all("--trust").map((path) => readPublicKey(context, path)));
     const rootDigest = input.text("--root-digest");
     const { random, progress, signal } = context;
     const opened = await openIntoFolder(
       {
         ...(await sealedPlace(context, input)),
-        trust: trustKeys(pems),
-        wrappers: await openWrappers(context, input.all("--kms")),
+        trust: await readTrust(context, input, "--trust"),
+        wrappers: await openWrappers(context, input),
         random,
         progress,
         signal,
@@ -176,6 +174,7 @@ export const open: Command = {
       package_id: packageId,
       root_digest: manifest.rootDigest,
       key_id: manifest.keyId,
+      signer: signerData(manifest.signer),
       files: opened.files.length,
     };
     return { data, text: `verified and opened ${data.files} files, root ${data.root_digest}\n${output}` };
@@ -227,14 +226,15 @@ export const rewrap: Command = {
   args: [SEALED],
   options: [
     { flag: "--kms", value: "URI", about: "key that may open it from now on", repeatable: true, required: true },
-    { flag: "--from-kms", value: "URI", about: "key that opens it now; --kms when absent", repeatable: true },
+    PASSPHRASE_FILE,
+    FROM_KMS,
+    FROM_PASSPHRASE_FILE,
     PREFIX,
   ],
   async run(context, input) {
     const { store, prefix } = await sealedPlace(context, input);
-    const to = await openWrappers(context, input.all("--kms"));
-    const given = input.all("--from-kms");
-    const from = given.length > 0 ? await openWrappers(context, given) : to;
+    const to = await openWrappers(context, input);
+    const from = (await openFormerWrappers(context, input)) ?? to;
     const { package_id, recipients } = await rewrapSealed(store, prefix, from, to);
     const data = { package_id, recipients: recipients.map(({ ciphertext: _, ...shown }) => shown) };
     return { data, text: `wrapped for ${recipients.map(({ kms }) => kms).join(", ")}` };

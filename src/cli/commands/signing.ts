@@ -2,7 +2,7 @@
 import { basename, join, relative, resolve, sep } from "node:path";
 import { EXIT, ModelkeepError } from "../../base/index.ts";
 import { files, writeFileAtomic } from "../../host/index.ts";
-import { listSiblings, openSigner, signModel, type VerifyReport, verifyModel } from "../../signing/index.ts";
+import { listSiblings, signModel, type VerifyReport, verifyModel } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput, CommandOption, CommandResult } from "../command.ts";
 import { cliError } from "../errors.ts";
 import {
@@ -14,25 +14,15 @@ import {
   writeAttachments,
 } from "./attach.ts";
 import { CONTENT_OPTIONS, HASH_OPTIONS, hashingOf, readContent } from "./signing-content.ts";
-import { KEYLESS_OPTIONS, openKeyless } from "./signing-keyless.ts";
 import { judgeSignatures, POLICY_OPTIONS, readAsked, refusedResult, withJudgement } from "./signing-policy.ts";
-import {
-  readCertificates,
-  SIGNER_OPTIONS,
-  seenData,
-  seenText,
-  signerData,
-  signerText,
-  TRUST_OPTIONS,
-} from "./signing-trust.ts";
+import { ANY_SIGNER_OPTIONS, readSigner } from "./signing-signer.ts";
+import { seenData, seenText, signerData, signerText, TRUST_OPTIONS } from "./signing-trust.ts";
 
+export { KEY_ABOUT } from "./signing-signer.ts";
 export { readPem as readPublicKey } from "./signing-trust.ts";
 
 const SIGNATURE_FILE = "model.sig";
 const SKILL_SIGNATURE_FILE = "skill.oms.sig";
-
-/** What `--key` takes, wherever a command signs. */
-export const KEY_ABOUT = "EC key that signs: PEM file of mode 0600, or pkcs11:, vault:// or awskms:// URI";
 
 const IGNORE: CommandOption = {
   flag: "--ignore",
@@ -97,9 +87,7 @@ export const sign: Command = {
   ],
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
-    { flag: "--key", value: "KEY", about: KEY_ABOUT },
-    ...SIGNER_OPTIONS,
-    ...KEYLESS_OPTIONS,
+    ...ANY_SIGNER_OPTIONS,
     {
       flag: "--output",
       value: "FILE",
@@ -115,8 +103,7 @@ export const sign: Command = {
     const given = input.text("--output");
     const main = given === undefined ? await signatureOf(root) : resolve(context.cwd, given);
     const attachments = await readAttachments(context, input);
-    const keyless = await openKeyless(context, input);
-    const signer = keyless ?? (await readCertificates(context, input, await openSigner(input.need("--key"), context)));
+    const { signer, keyless } = await readSigner(context, input);
     const siblings = new Set([...(await listSiblings(main)), ...placesOf(main, attachments)]);
     const output = input.on("--add") ? furtherSignature(main, signer) : main;
     const ignore = ignoredPaths(root, input, [main, output, ...siblings]);

@@ -16,7 +16,7 @@ interface Stamped {
 export type Material =
   | ({ readonly method: "key"; readonly hint?: string | undefined; readonly rawBytes?: string | undefined } & Stamped)
   | ({ readonly method: "certificate"; readonly certificates: readonly Uint8Array[] } & Stamped)
-  | { readonly method: "keyless" };
+  | { readonly method: "keyless"; readonly certificates: readonly Uint8Array[] };
 
 const rawBytes = z.string().max(Math.ceil((SIGNING_LIMITS.certificateBytes / 3) * 4) + 4);
 
@@ -62,7 +62,7 @@ function materialOf(data: z.infer<typeof materialSchema>): Material {
   const entries = data.tlogEntries?.length ?? 0;
   if (certificate && entries === 0)
     throw signingError("BUNDLE_INVALID", { detail: "a keyless bundle without log entry" });
-  if (certificate) return { method: "keyless" };
+  if (certificate) return { method: "keyless", certificates: [derOf(certificate)] };
   if (entries > 0) throw signingError("BUNDLE_INVALID", { detail: "log entries that this method does not have" });
   const timestamps = (data.timestampVerificationData?.rfc3161Timestamps ?? []).map(stampOf);
   if (publicKey) return { method: "key", ...publicKey, timestamps };
