@@ -19,4 +19,9 @@ export interface KeyWrapper {
   wrap(key: Uint8Array, context: WrapContext): Promise<WrappedKey>;
   /** Fails with UNWRAP_FAILED for a wrong context, key or damaged ciphertext. The caller wipes the result. */
   unwrap(wrapped: WrappedKey, context: WrapContext): Promise<Uint8Array>;
+  /**
+   * The same secret wrapped for another key of the same service, which does it without showing the secret. Undefined
+   * where the service cannot do that with this pair, or does not allow it: then the secret is wrapped.
+   */
+  moveTo?(wrapped: WrappedKey, context: WrapContext, to: KeyWrapper): Promise<WrappedKey | undefined>;
 }

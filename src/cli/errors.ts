@@ -19,6 +19,7 @@ export const cliError = defineErrors("cli", {
     title: "The credentials cannot be read",
     hint: "modelkeep login",
   },
+  PASSPHRASES_DIFFER: { status: 400, exit: EXIT.usage, title: "The two passphrases are not the same" },
   INTERRUPTED: {
     status: 499,
     exit: EXIT.interrupted,

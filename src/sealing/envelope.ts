@@ -45,19 +45,64 @@ export async function makeEnvelope(
   rootDigest: string,
   wrappers: readonly KeyWrapper[],
 ): Promise<KeyEnvelope> {
+  return authenticate(packageKey, packageId, rootDigest, await wrapFor(packageKey, packageId, rootDigest, wrappers));
+}
+
+/** An envelope that was opened: its key, and the recipient that it came out of. The caller wipes the key. */
+export interface OpenedEnvelope {
+  readonly envelope: KeyEnvelope;
+  readonly key: GuardedBytes;
+  readonly by: Pair;
+}
+
+interface Pair {
+  readonly wrapper: KeyWrapper;
+  readonly wrapped: WrappedKey;
+}
+
+/** The same key for other recipients: those that are kept as they are, and new ones. Throws RECIPIENTS_INVALID. */
+export async function changeRecipients(
+  opened: OpenedEnvelope,
+  kept: KeyEnvelope["recipients"],
+  wrappers: readonly KeyWrapper[],
+): Promise<KeyEnvelope> {
+  const { package_id: packageId, root_digest: rootDigest } = opened.envelope;
+  const made = await wrapFor(opened.key, packageId, rootDigest, wrappers, opened.by);
+  const others = kept.filter(({ key_id: id }) => !made.some((entry) => entry.key_id === id));
+  const recipients = [...others, ...made];
+  if (recipients.length === 0) throw sealingError("RECIPIENTS_INVALID", { detail: "nobody would be left" });
+  if (recipients.length > SEALING_LIMITS.recipients)
+    throw sealingError("RECIPIENTS_INVALID", { detail: `at most ${SEALING_LIMITS.recipients} are possible` });
+  return authenticate(opened.key, packageId, rootDigest, recipients);
+}
+
+/** Wraps of one service move inside of it where it can do that. */
+async function wrapFor(
+  packageKey: GuardedBytes,
+  packageId: string,
+  rootDigest: string,
+  wrappers: readonly KeyWrapper[],
+  from?: Pair,
+): Promise<KeyEnvelope["recipients"]> {
+  const context = contextOf(packageId, rootDigest);
   const copy = packageKey.use(copySecret);
+  const wrap = async (wrapper: KeyWrapper): Promise<WrappedKey> =>
+    (await from?.wrapper.moveTo?.(from.wrapped, context, wrapper)) ?? wrapper.wrap(copy, context);
   try {
-    const wrapped = await Promise.all(wrappers.map((wrapper) => wrapper.wrap(copy, contextOf(packageId, rootDigest))));
-    const body = {
-      format: ENVELOPE_FORMAT,
-      package_id: packageId,
-      root_digest: rootDigest,
-      recipients: wrapped.map(toRecipient),
-    } as const;
-    return { ...body, mac: toBase64(macOf(packageKey, body)) };
+    return (await Promise.all(wrappers.map(wrap))).map(toRecipient);
   } finally {
     copy.fill(0);
   }
+}
+
+function authenticate(
+  packageKey: GuardedBytes,
+  packageId: string,
+  rootDigest: string,
+  recipients: KeyEnvelope["recipients"],
+): KeyEnvelope {
+  const body = { format: ENVELOPE_FORMAT, package_id: packageId, root_digest: rootDigest, recipients } as const;
+  return { ...body, mac: toBase64(macOf(packageKey, body)) };
 }
 
 /**
@@ -66,6 +111,11 @@ export async function makeEnvelope(
  * changed.
  */
 export async function unwrapPackageKey(envelope: KeyEnvelope, wrappers: readonly KeyWrapper[]): Promise<GuardedBytes> {
+  return (await openEnvelope(envelope, wrappers)).key;
+}
+
+/** Like `unwrapPackageKey`, for who changes the recipients afterwards. */
+export async function openEnvelope(envelope: KeyEnvelope, wrappers: readonly KeyWrapper[]): Promise<OpenedEnvelope> {
   const pairs = envelope.recipients.map(fromRecipient).flatMap((wrapped) => {
     const candidates = wrappers.filter((candidate) => candidate.recognises(wrapped));
     return candidates.map((wrapper) => ({ wrapper, wrapped }));
@@ -74,24 +124,21 @@ export async function unwrapPackageKey(envelope: KeyEnvelope, wrappers: readonly
     throw sealingError("NO_KEY_SERVICE", {
       detail: `it was wrapped by ${envelope.recipients.map(({ kms }) => kms.slice(0, 200)).join(", ")}`,
     });
-  const key = await firstThatOpens(pairs, contextOf(envelope.package_id, envelope.root_digest));
+  const { key, by } = await firstThatOpens(pairs, contextOf(envelope.package_id, envelope.root_digest));
   const { mac, ...body } = envelope;
   if (!equalBytes(macOf(key, body), fromBase64(mac) ?? new Uint8Array(0))) {
     key.wipe();
     throw sealingError("ENVELOPE_INVALID", { detail: "its authentication code" });
   }
-  return key;
+  return { envelope, key, by };
 }
 
-async function firstThatOpens(
-  pairs: readonly { wrapper: KeyWrapper; wrapped: WrappedKey }[],
-  context: WrapContext,
-): Promise<GuardedBytes> {
+async function firstThatOpens(pairs: readonly Pair[], context: WrapContext): Promise<{ key: GuardedBytes; by: Pair }> {
   let last: unknown;
-  for (const { wrapper, wrapped } of pairs) {
+  for (const by of pairs) {
     try {
-      const key = await wrapper.unwrap(wrapped, context);
-      if (key.length === PACKAGE_KEY_BYTES) return GuardedBytes.take(key);
+      const key = await by.wrapper.unwrap(by.wrapped, context);
+      if (key.length === PACKAGE_KEY_BYTES) return { key: GuardedBytes.take(key), by };
       key.fill(0);
       last = sealingError("ENVELOPE_INVALID", { detail: "the length of the key" });
     } catch (error) {

@@ -11,6 +11,18 @@ export const sealingError = defineErrors("sealing", {
     title: "None of the envelope's key services is one of ours",
     hint: "modelkeep rewrap SEALED --kms URI",
   },
+  RECIPIENTS_INVALID: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "These recipients are not possible",
+    hint: "modelkeep recipients list SEALED",
+  },
+  RECIPIENT_UNKNOWN: {
+    status: 404,
+    exit: EXIT.failed,
+    title: "The sealed model has no such recipient",
+    hint: "modelkeep recipients list SEALED",
+  },
   SEALER_NOT_SIGNER: {
     status: 409,
     exit: EXIT.failed,

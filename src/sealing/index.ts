@@ -6,7 +6,15 @@ export { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe, type FloeParameters, SEGMENT_OVERH
 export { openIntoFolder } from "./folder-output.ts";
 export { type LeafHashName, NAMES as SEALED_NAMES, SEAL_PREDICATE_TYPE, type SealedFile } from "./layout.ts";
 export { SEALING_LIMITS } from "./limits.ts";
-export { inspectSealed, readEnvelope, rewrapSealed, type SealedInfo, shredSealed } from "./manage.ts";
+export {
+  addRecipients,
+  inspectSealed,
+  readEnvelope,
+  removeRecipients,
+  rewrapSealed,
+  type SealedInfo,
+  shredSealed,
+} from "./manage.ts";
 export {
   type ModelSink,
   type OpenOptions,

@@ -1,10 +1,10 @@
-/** What is done to a sealed model without its plaintext: inspect, rewrap, shred. */
+/** What is done to a sealed model without its plaintext: inspect, rewrap, add and remove recipients, shred. */
 import { z } from "zod";
 import type { BlobStore } from "../artifact/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
 import { parseJson } from "../base/index.ts";
 import { parseDsse } from "../codec/index.ts";
-import { envelopeBytes, type KeyEnvelope, makeEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts";
+import { changeRecipients, envelopeBytes, type KeyEnvelope, openEnvelope, parseEnvelope } from "./envelope.ts";
 import { sealingError } from "./errors.ts";
 import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
@@ -56,21 +56,61 @@ export async function readEnvelope(store: BlobStore, prefix: string): Promise<Ke
 }
 
 /** Wraps the package key anew, for other recipients; only the envelope is written, whatever the size of the model. */
-export async function rewrapSealed(
+export function rewrapSealed(
   store: BlobStore,
   prefix: string,
   from: readonly KeyWrapper[],
   to: readonly KeyWrapper[],
 ): Promise<KeyEnvelope> {
-  const old = await readEnvelope(store, prefix);
-  const key = await unwrapPackageKey(old, from);
-  try {
-    const envelope = await makeEnvelope(key, old.package_id, old.root_digest, to);
-    await store.write(layout.blobName(prefix, layout.NAMES.envelope), [envelopeBytes(envelope)]);
-    return envelope;
-  } finally {
-    key.wipe();
-  }
+  return replaceEnvelope(store, prefix, from, () => [], to);
+}
+
+/** Wraps the package key for more recipients; who is there already with the same key gets the new wrap alone. */
+export function addRecipients(
+  store: BlobStore,
+  prefix: string,
+  from: readonly KeyWrapper[],
+  to: readonly KeyWrapper[],
+): Promise<KeyEnvelope> {
+  return replaceEnvelope(store, prefix, from, (recipients) => recipients, to);
+}
+
+/**
+ * Takes out the recipients that have one of these names, a URI or the id of a key; their services are not asked. Who
+ * had the package key may have kept it, or an older envelope. Throws RECIPIENT_UNKNOWN or RECIPIENTS_INVALID.
+ */
+export function removeRecipients(
+  store: BlobStore,
+  prefix: string,
+  from: readonly KeyWrapper[],
+  names: readonly string[],
+): Promise<KeyEnvelope> {
+  return replaceEnvelope(store, prefix, from, (recipients) => without(recipients, names), []);
+}
+
+function without(recipients: KeyEnvelope["recipients"], names: readonly string[]): KeyEnvelope["recipients"] {
+  const hasName = (name: string) => (entry: KeyEnvelope["recipients"][number]) =>
+    entry.kms === name || entry.key_id === name;
+  const unknown = names.find((name) => !recipients.some(hasName(name)));
+  if (unknown !== undefined) throw sealingError("RECIPIENT_UNKNOWN", { detail: unknown.slice(0, 200) });
+  return recipients.filter((entry) => !names.some((name) => hasName(name)(entry)));
+}
+
+/** Two that change it at once: the second one fails where the store can tell, and nothing of the first is lost. */
+async function replaceEnvelope(
+  store: BlobStore,
+  prefix: string,
+  from: readonly KeyWrapper[],
+  keep: (recipients: KeyEnvelope["recipients"]) => KeyEnvelope["recipients"],
+  to: readonly KeyWrapper[],
+): Promise<KeyEnvelope> {
+  const name = layout.blobName(prefix, layout.NAMES.envelope);
+  const tag = (await store.stat(name))?.tag;
+  const opened = await openEnvelope(await readEnvelope(store, prefix), from);
+  using _key = opened.key;
+  const envelope = await changeRecipients(opened, keep(opened.envelope.recipients), to);
+  await store.write(name, [envelopeBytes(envelope)], tag === undefined ? {} : { unchanged: tag });
+  return envelope;
 }
 
 /** Deletes the wrapped keys: without a copy of them elsewhere the model can never be read again. */

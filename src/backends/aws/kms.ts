@@ -1,6 +1,6 @@
 /** Keys of AWS KMS: wrap and unwrap with an encryption context, and sign; its JSON protocol, signed by hand. */
 import { z } from "zod";
-import { fromBase64, toBase64, utf8, wipe } from "../../base/index.ts";
+import { fromBase64, ModelkeepError, toBase64, utf8, wipe } from "../../base/index.ts";
 import { backendError } from "../errors.ts";
 import { type HttpAnswer, HttpService, readAuthorities } from "../http-service.ts";
 import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
@@ -80,6 +80,35 @@ class AwsWrapper implements KeyWrapper {
     if (secret.length > 0 && secret.length <= BACKEND_LIMITS.wrappedKeyBytes) return secret;
     wipe(secret);
     throw backendError("KMS_ANSWER_INVALID", { detail: "the length of the key" });
+  }
+
+  /** ReEncrypt, which works within one region. */
+  async moveTo(wrapped: WrappedKey, context: WrapContext, to: KeyWrapper): Promise<WrappedKey | undefined> {
+    if (!(to instanceof AwsWrapper) || to.#client.key.endpoint !== this.#client.key.endpoint) return undefined;
+    const request = {
+      CiphertextBlob: toBase64(wrapped.ciphertext),
+      SourceKeyId: this.#arn,
+      SourceEncryptionContext: context,
+      DestinationKeyId: to.#arn,
+      DestinationEncryptionContext: context,
+    };
+    const answer = await allowed(this.#client.call("ReEncrypt", utf8(JSON.stringify(request))));
+    if (!answer) return undefined;
+    const { CiphertextBlob, KeyId } = readAnswer(answer, encryptSchema);
+    const ciphertext = fromBase64(CiphertextBlob);
+    if (!ciphertext || ciphertext.length === 0 || KeyId !== to.#arn)
+      throw backendError("KMS_ANSWER_INVALID", { detail: "the ciphertext" });
+    return { kms: to.uri, keyId: to.#arn, keyVersion: VERSION, ciphertext };
+  }
+}
+
+/** Undefined where the caller may not. */
+async function allowed<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof ModelkeepError && error.code === "KMS_DENIED") return undefined;
+    throw error;
   }
 }
 

@@ -17,6 +17,7 @@ import { modelList, modelShow } from "./model.ts";
 import { policyCheck, policyExplain, policySet, policyShow, policyTest } from "./policy.ts";
 import { providerDelete, providerList, providerSet } from "./provider.ts";
 import { publish } from "./publish.ts";
+import { recipientsAdd, recipientsList, recipientsRemove } from "./recipients.ts";
 import { run } from "./run.ts";
 import { scanFiles } from "./scan.ts";
 import { inspect, kmsInit, open, rewrap, seal, shred } from "./sealing.ts";
@@ -45,6 +46,9 @@ export const commands: readonly Command[] = [
   open,
   inspect,
   rewrap,
+  recipientsList,
+  recipientsAdd,
+  recipientsRemove,
   shred,
   push,
   pull,
