@@ -24,7 +24,7 @@ import { providerRoutes } from "./routes/providers.ts";
 import { releaseRoutes } from "./routes/release.ts";
 import { secretRoutes } from "./routes/secrets.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
-import { openSignerCheck } from "./signers.ts";
+import type { SignerCheck } from "./signers.ts";
 
 export interface ApiServices {
   readonly audit: AuditLog;
@@ -44,14 +44,15 @@ export interface ApiPorts extends ApiServices {
   readonly authorizer: () => Authorizer;
   readonly recorder: Recorder;
   readonly wrappers: readonly KeyWrapper[];
+  /** Of the configuration's signer policy. */
+  readonly signers: SignerCheck | undefined;
   readonly anchors?: Anchors;
 }
 
 export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
   const { config, version, wrappers } = ports;
   const proveEnvelope = async (envelope: KeyEnvelope) => (await unwrapPackageKey(envelope, wrappers)).wipe();
-  const signers = await openSignerCheck(config, ports.clock);
-  const models = createModelRegistry({ ...ports, proveEnvelope, signers });
+  const models = createModelRegistry({ ...ports, proveEnvelope });
   const verifiers = await openVerifiers(ports);
   return [
     ...adminRoutes({ version, storeKind: config.store.split(":")[0] ?? "", attestationKinds: verifiers.kinds }),

@@ -22,4 +22,6 @@ export const SERVER_LIMITS = {
   bodyValues: 10_000,
   /** Time between two looks for another policy, beside the messages that tell of one, in milliseconds. */
   policyLookMs: 1_000,
+  /** The same for the signer policy and the files that it names. */
+  signerPolicyLookMs: 2_000,
 } as const;

@@ -18,6 +18,7 @@ import { Metrics } from "./metrics.ts";
 import { requestOrigin } from "./origins.ts";
 import { createPolicyService } from "./policy-service.ts";
 import { oauthApp } from "./routes/oauth.ts";
+import { openSignerCheck } from "./signers.ts";
 
 export interface ServerOptions {
   readonly config: Config;
@@ -121,8 +122,10 @@ async function openDoors(
   });
   ends.push(() => gateway.close());
   metrics.addSource(() => gateway.counters());
+  const signers = await openSignerCheck({ ...recording, config, metrics });
+  ends.push(() => signers?.close());
   const app = createApp({
-    implementations: await apiRoutes({ ...options, ...recording, ...services, wrappers }),
+    implementations: await apiRoutes({ ...options, ...recording, ...services, wrappers, signers }),
     oauth: oauthApp({ tokens, urlOf: (url, host) => requestOrigin(host, scheme, origins()) + new URL(url).pathname }),
     authenticate: (request) => tokens.authenticate(request),
     ready: () => ports.store.ping(),

@@ -27,7 +27,7 @@ export { SIGNING_LIMITS } from "./limits.ts";
 export type { HashType, Manifest, Resource, Serialization } from "./manifest.ts";
 export { type CertificateFiles, withCertificates } from "./methods/certificate.ts";
 export { judgeByPolicy, type PolicyFinding, type PolicyQuestion, type PolicyVerdict, requirePolicy } from "./policy.ts";
-export { readSignerPolicy, type SignerPolicy } from "./policy-file.ts";
+export { readSignerPolicy, rereadSignerPolicy, type SignerPolicy } from "./policy-file.ts";
 export { makeProvenance } from "./provenance.ts";
 export { type SignedModel, type SignOptions, signModel } from "./sign.ts";
 export type { SignedPayload, SignerIdentity } from "./signer.ts";

@@ -1,5 +1,5 @@
 /** The signer policy as a file: who may sign which models, how many of them, and what they must say beside it. */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { basename, dirname, resolve } from "node:path";
 import { z } from "zod";
 import type { Certificate } from "../codec/index.ts";
@@ -94,6 +94,13 @@ export interface SignerPolicy {
   readonly revocation?: RevocationTrust;
   /** Lower-case hex SHA-256 of every byte that it was read from: another one is another policy. */
   readonly digest: string;
+  /** The files that it was read from, in that order. */
+  readonly sources: readonly Source[];
+}
+
+interface Source {
+  readonly path: string;
+  readonly maxBytes: number;
 }
 
 /**
@@ -101,10 +108,13 @@ export interface SignerPolicy {
  * the line of every problem, and what reading a file throws.
  */
 export async function readSignerPolicy(file: string): Promise<SignerPolicy> {
-  const sources = createHash("sha256");
+  const hash = createHash("sha256");
+  const sources: Source[] = [];
   const read = async (name: string, maxBytes: number) => {
-    const bytes = await readFileBounded(resolve(dirname(file), name), maxBytes);
-    sources.update(`${name.length}:${name}${bytes.length}:`).update(bytes);
+    const source = { path: resolve(dirname(file), name), maxBytes };
+    const bytes = await readFileBounded(source.path, maxBytes);
+    addSource(hash, bytes);
+    sources.push(source);
     return bytes;
   };
   const text = await read(basename(file), SIGNING_LIMITS.policyBytes);
@@ -122,7 +132,19 @@ export async function readSignerPolicy(file: string): Promise<SignerPolicy> {
   const keyless = [...signers.values()].some(({ identities }) => identities.length > 0);
   const verifier = keyless ? await readVerifier(parsed.trusted_root, read) : {};
   const anchors = timestampAuthorities.flatMap(readCertificates);
-  return { rules, ...verifier, timestampAuthorities: anchors, ...revocation, digest: sources.digest("hex") };
+  const digest = hash.digest("hex");
+  return { rules, ...verifier, timestampAuthorities: anchors, ...revocation, digest, sources };
+}
+
+/** The same policy as long as no file of it changed, and else what is there now. Throws what `readSignerPolicy` throws. */
+export async function rereadSignerPolicy(file: string, before: SignerPolicy): Promise<SignerPolicy> {
+  const hash = createHash("sha256");
+  for (const { path: name, maxBytes } of before.sources) addSource(hash, await readFileBounded(name, maxBytes));
+  return hash.digest("hex") === before.digest ? before : readSignerPolicy(file);
+}
+
+function addSource(hash: Hash, bytes: Uint8Array): void {
+  hash.update(`${bytes.length}:`).update(bytes);
 }
 
 const KEY_BYTES = SIGNING_LIMITS.keyFileBytes;
