@@ -16,7 +16,18 @@ import {
   X509Certificate,
 } from "node:crypto";
 import { rawOf, signDigest } from "./digest.ts";
-import { type Answered, type Asked, decoded, formOf, jwtOf, makeToken, members, type Served, serve } from "./serve.ts";
+import {
+  type Answered,
+  type Asked,
+  decoded,
+  extended,
+  formOf,
+  jwtOf,
+  makeToken,
+  members,
+  type Served,
+  serve,
+} from "./serve.ts";
 
 export const VAULT_RESOURCE = "https://vault.azure.net";
 export const TENANT = "11111111-2222-3333-4444-555555555555";
@@ -62,7 +73,7 @@ export async function startAzureLogins(): Promise<AzureLogins> {
     };
   });
   state.origin = served.origin;
-  return Object.assign(served, {
+  return extended(served, {
     tokens,
     secret: state.secret,
     federated: state.federated,
@@ -177,7 +188,7 @@ export async function startAzureKeys(tokens: ReadonlyMap<string, string>): Promi
   });
   state.host = served.host;
   const found = (name: string, version: string) => keys.get(name)?.find((one) => one.version === version);
-  return Object.assign(served, {
+  return extended(served, {
     make(name: string, kind: string, ops?: readonly string[]) {
       const made = versionOf(kind, ops);
       keys.set(name, [...(keys.get(name) ?? []), made]);

@@ -15,7 +15,18 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { temporaryFolder } from "../../sealing/support.ts";
 import { signDigest } from "./digest.ts";
-import { type Answered, type Asked, decoded, formOf, jwtOf, makeToken, members, type Served, serve } from "./serve.ts";
+import {
+  type Answered,
+  type Asked,
+  decoded,
+  extended,
+  formOf,
+  jwtOf,
+  makeToken,
+  members,
+  type Served,
+  serve,
+} from "./serve.ts";
 
 export const CLOUDKMS = "https://www.googleapis.com/auth/cloudkms";
 const CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform";
@@ -58,7 +69,7 @@ export async function startGoogleLogins(): Promise<GoogleLogins> {
   });
   state.origin = served.origin;
   const folder = temporaryFolder();
-  return Object.assign(served, {
+  return extended(served, {
     tokens,
     subject,
     get lifeSeconds() {
@@ -226,7 +237,7 @@ export async function startGoogleKms(tokens: ReadonlyMap<string, string>): Promi
     aes: randomBytes(32),
     ec: algorithm ? generateKeyPairSync("ec", { namedCurve: CURVE[algorithm] ?? "" }).privateKey : undefined,
   });
-  return Object.assign(served, {
+  return extended(served, {
     blind,
     get alter() {
       return state.alter;
