@@ -37,6 +37,12 @@ export const sealingError = defineErrors("sealing", {
   },
   OUTPUT_EXISTS: { status: 409, exit: EXIT.failed, title: "The output is there already", hint: "name a new folder" },
   OUTPUT_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The output cannot be written" },
+  NOT_SEALED: {
+    status: 404,
+    exit: EXIT.failed,
+    title: "There is no sealed model",
+    hint: "modelkeep seal MODEL --key KEY --kms URI --output DIR; only what is sealed is copied",
+  },
   SEALED_EXISTS: {
     status: 409,
     exit: EXIT.failed,

@@ -12,8 +12,15 @@ export const SEALING_LIMITS = {
   /** The record of one finished file. */
   journalBytes: 64 * 1024,
   /** Segments that a thread takes at once out of memory, and out of a file of this machine; powers of two. */
-  batchSegments: 4,
+  batchSegments: 1,
   localBatchSegments: 16,
+  /** Blobs that are copied from store to store at once. */
+  copiesAtOnce: 16,
+  /** What all of them may take of memory, and what one is counted for at most. */
+  copyBudgetBytes: 256 * 1024 * 1024,
+  copyBlobBytes: 64 * 1024 * 1024,
+  /** Bytes that are asked of a store at once while copying. */
+  copyChunkBytes: 8 * 1024 * 1024,
   /** FLOE: segments of one file. */
   segments: 2 ** 40,
 } as const;

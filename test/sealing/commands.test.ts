@@ -197,7 +197,7 @@ test("push and pull carry a sealed model as it is, go on where they stopped, and
   writeFileSync(damaged, Buffer.alloc(statSync(damaged).size));
   assert.equal((await home.run("push", "second", store, "--prefix", "other")).data.code, "SEALED_TAMPERED");
   assert.equal(existsSync(join(home.folder, "store/other", SEALED_NAMES.seal)), false);
-  assert.equal((await home.run("push", "model", store)).data.code, "BLOB_NOT_FOUND");
+  assert.equal((await home.run("push", "model", store)).data.code, "NOT_SEALED");
   assert.equal((await home.run("pull", "gopher://bucket/x", "y")).data.code, "STORE_URI_UNKNOWN");
   assert.equal((await home.run("pull", store, "y", "--prefix", "../x")).data.code, "BLOB_NAME_INVALID");
 });

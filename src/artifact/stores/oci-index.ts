@@ -3,7 +3,7 @@ import { digestOf, OCI_INDEX, OCI_MANIFEST, type Registry, storeError } from "..
 import { baseError } from "../../base/index.ts";
 import { ARTIFACT_LIMITS } from "../limits.ts";
 import * as manifests from "./oci-manifest.ts";
-import { referrerType } from "./oci-names.ts";
+import { isSeal, referrerType } from "./oci-names.ts";
 
 export interface OciIndex {
   /** The model's manifest as it is in the registry; undefined while there is none. */
@@ -46,17 +46,19 @@ async function fallbackIndex(registry: Registry, subject: string): Promise<Uint8
 }
 
 /**
+ * Until there is a seal everything is a layer: what refers to a manifest would have to be written again with each blob.
  * The tag is set last, so that readers see the old names or all of the new ones. A change of what refers to the model
  * leaves its manifest as it is. Returns what is there then.
  */
 export async function changeIndex(registry: Registry, before: OciIndex, changes: Changes): Promise<OciIndex> {
-  const layers = new Map(before.layers);
-  const beside = new Map<string, manifests.OciBlob>(before.referrers);
+  const all = new Map<string, manifests.OciBlob>([...before.layers, ...before.referrers]);
   for (const [name, blob] of changes) {
-    const group = referrerType(name) === undefined ? layers : beside;
-    if (blob === null) group.delete(name);
-    else group.set(name, blob);
+    if (blob === null) all.delete(name);
+    else all.set(name, blob);
   }
+  const isSealed = [...all.keys()].some(isSeal);
+  const [layers, beside] = [new Map<string, manifests.OciBlob>(), new Map<string, manifests.OciBlob>()];
+  for (const [name, blob] of all) (isSealed && referrerType(name) !== undefined ? beside : layers).set(name, blob);
   const manifest = manifests.modelManifest(layers);
   if (manifest.length > ARTIFACT_LIMITS.ociManifestBytes || layers.size > ARTIFACT_LIMITS.ociLayers)
     throw baseError("LIMIT_EXCEEDED", { detail: `${layers.size} blobs are too many for one OCI manifest` });

@@ -24,3 +24,8 @@ export function referrerType(name: string): string | undefined {
 export function layerType(name: string): string {
   return LAYERS.find(([pattern]) => pattern.test(name))?.[1] ?? "application/vnd.modelkeep.sealed-model.part.v1";
 }
+
+/** Written last: with it a model is finished. */
+export function isSeal(name: string): boolean {
+  return /(?:^|\/)seal\.json$/.test(name);
+}

@@ -9,7 +9,6 @@ import { compareCodePoints } from "../walk.ts";
 import { checkBlobName } from "./blob-name.ts";
 import { changeIndex, loadIndex, type OciIndex } from "./oci-index.ts";
 import type { OciBlob } from "./oci-manifest.ts";
-import { referrerType } from "./oci-names.ts";
 import { partBytesFor, partsOf } from "./parts.ts";
 
 export class OciStore implements BlobStore {
@@ -97,7 +96,7 @@ export class OciStore implements BlobStore {
 
   async #find(name: string, fresh = false): Promise<OciBlob | undefined> {
     const { layers, referrers } = await this.#current(fresh);
-    return referrerType(name) === undefined ? layers.get(name) : referrers.get(name);
+    return referrers.get(name) ?? layers.get(name);
   }
 
   /** What others wrote is seen after `ociIndexMilliseconds`; what was written here at once. */

@@ -1,8 +1,8 @@
 /** Who we are to Azure Blob Storage: the account's key, a shared access signature, or a token of the login. */
 import { createHmac } from "node:crypto";
 import { fromBase64, toBase64, utf8, wipe } from "../../base/index.ts";
+import type { AccessTokens } from "../access-tokens.ts";
 import { storeError } from "../objects/errors.ts";
-import type { FullStorePorts } from "../objects/ports.ts";
 import type { AzurePlace } from "./place.ts";
 
 export interface AzureRequest {
@@ -19,6 +19,11 @@ export interface Authorized {
   readonly headers: Readonly<Record<string, string>>;
   /** What the query ends with. */
   readonly query: string;
+}
+
+export interface AzureLogin {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly tokens: AccessTokens;
 }
 
 const SCOPE = "https://storage.azure.com/.default";
@@ -38,16 +43,15 @@ const SIGNED = [
 ] as const;
 
 /** AZURE_STORAGE_KEY, else AZURE_STORAGE_SAS_TOKEN, else the login. Throws STORE_CREDENTIALS_MISSING. */
-export async function authorize(request: AzureRequest, place: AzurePlace, ports: FullStorePorts): Promise<Authorized> {
-  const { AZURE_STORAGE_KEY: key, AZURE_STORAGE_SAS_TOKEN: sas } = ports.env;
+export async function authorize(
+  request: AzureRequest,
+  place: AzurePlace,
+  { env, tokens }: AzureLogin,
+): Promise<Authorized> {
+  const { AZURE_STORAGE_KEY: key, AZURE_STORAGE_SAS_TOKEN: sas } = env;
   if (key) return { headers: { authorization: sharedKey(request, place, key) }, query: "" };
   if (sas) return { headers: {}, query: sasOf(sas) };
-  if (!ports.tokens)
-    throw storeError("STORE_CREDENTIALS_MISSING", {
-      detail: place.uri,
-      hint: "export AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN",
-    });
-  const token = await ports.tokens.token(SCOPE);
+  const token = await tokens.token(SCOPE);
   const authorization = `Bearer ${Buffer.from(token.buffer, token.byteOffset, token.length).toString("latin1")}`;
   wipe(token);
   return { headers: { authorization }, query: "" };

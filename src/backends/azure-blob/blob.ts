@@ -1,5 +1,6 @@
 /** Blobs of Azure: ranges that are pinned, blocks that nobody sees before their list is committed. */
 import { toBase64, utf8 } from "../../base/index.ts";
+import { openAzureTokens } from "../azure/login.ts";
 import {
   childrenOf,
   childText,
@@ -14,9 +15,9 @@ import { isConfirmed, md5 } from "../objects/checksum.ts";
 import { storeError } from "../objects/errors.ts";
 import { type ObjectAnswer, ObjectHttp, type ObjectRequest } from "../objects/http.ts";
 import { authoritiesOf } from "../objects/origin.ts";
-import { type FullStorePorts, fullStorePorts, type StorePorts } from "../objects/ports.ts";
+import { type FullStorePorts, fullStorePorts, type StorePorts, withLogin } from "../objects/ports.ts";
 import type { ObjectInfo, ObjectService, PartUpload, PutCondition, PutResult } from "../objects/service.ts";
-import { authorize } from "./authorize.ts";
+import { type AzureLogin, authorize } from "./authorize.ts";
 import { type AzurePlace, parseAzureUri } from "./place.ts";
 
 const VERSION = "2021-12-02";
@@ -43,11 +44,13 @@ class AzureBlob implements ObjectService {
   readonly #place: AzurePlace;
   readonly #http: ObjectHttp;
   readonly #ports: FullStorePorts;
+  readonly #login: AzureLogin;
 
   constructor(place: AzurePlace, http: ObjectHttp, ports: FullStorePorts) {
     this.#place = place;
     this.#http = http;
     this.#ports = ports;
+    this.#login = { env: ports.env, tokens: withLogin(ports, openAzureTokens) };
   }
 
   async stat(name: string): Promise<ObjectInfo | undefined> {
@@ -144,7 +147,7 @@ class AzureBlob implements ObjectService {
     const date = new Date(this.#ports.clock.now()).toUTCString();
     const headers = { "x-ms-version": VERSION, "x-ms-date": date, ...given };
     const request = { method, path, query, headers, bodyBytes: body?.length ?? 0 };
-    const authorized = await authorize(request, this.#place, this.#ports);
+    const authorized = await authorize(request, this.#place, this.#login);
     const text = [encodeQuery(query), authorized.query].filter((part) => part !== "").join("&");
     const full = {
       method,

@@ -2,13 +2,15 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ModelkeepError, parseJson, toBase64, utf8, wipe } from "../../base/index.ts";
+import type { AccessTokens } from "../access-tokens.ts";
+import { openGoogleTokens } from "../google/login.ts";
 import { encodePart, encodeQuery, refusal } from "../objects/answer.ts";
 import { isConfirmed, md5 } from "../objects/checksum.ts";
 import { storeError } from "../objects/errors.ts";
 import { type ObjectAnswer, ObjectHttp, type ObjectRequest } from "../objects/http.ts";
 import { STORE_LIMITS } from "../objects/limits.ts";
 import { authoritiesOf, baseOf, secureOrigin } from "../objects/origin.ts";
-import { type FullStorePorts, fullStorePorts, type StorePorts } from "../objects/ports.ts";
+import { type FullStorePorts, fullStorePorts, type StorePorts, withLogin } from "../objects/ports.ts";
 import type { ObjectInfo, ObjectService, PartUpload, PutCondition, PutResult } from "../objects/service.ts";
 
 const URI = /^gs:\/\/([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:\/(.*))?$/;
@@ -64,11 +66,13 @@ class GoogleStorage implements ObjectService {
   readonly #place: GooglePlace;
   readonly #http: ObjectHttp;
   readonly #ports: FullStorePorts;
+  readonly #tokens: AccessTokens;
 
   constructor(place: GooglePlace, http: ObjectHttp, ports: FullStorePorts) {
     this.#place = place;
     this.#http = http;
     this.#ports = ports;
+    this.#tokens = withLogin(ports, openGoogleTokens);
   }
 
   async stat(name: string): Promise<ObjectInfo | undefined> {
@@ -204,8 +208,7 @@ class GoogleStorage implements ObjectService {
 
   async #authorization(): Promise<Record<string, string>> {
     if (this.#place.isEmulator) return {};
-    const token = await this.#ports.tokens?.token(SCOPE);
-    if (!token) throw storeError("STORE_CREDENTIALS_MISSING", { detail: this.#place.uri });
+    const token = await this.#tokens.token(SCOPE);
     const authorization = `Bearer ${Buffer.from(token.buffer, token.byteOffset, token.length).toString("latin1")}`;
     wipe(token);
     return { authorization };

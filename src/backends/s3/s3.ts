@@ -1,13 +1,13 @@
 /** Objects of S3 and of what speaks its protocol: signed requests, ranges that are pinned, uploads in parts. */
-import { ModelkeepError, toBase64, toHex } from "../../base/index.ts";
-import { loadAwsCredentials } from "../aws/credentials.ts";
+import { toBase64, toHex } from "../../base/index.ts";
+import { AwsCredentialSource, wipeCredentials } from "../aws/credentials.ts";
 import { signRequest } from "../aws/sigv4.ts";
 import { childrenOf, childText, encodeKey, encodeQuery, lengthOf, readXml } from "../objects/answer.ts";
 import { isConfirmed, sha256 } from "../objects/checksum.ts";
 import { storeError } from "../objects/errors.ts";
 import { type ObjectAnswer, ObjectHttp, type ObjectRequest } from "../objects/http.ts";
 import { authoritiesOf } from "../objects/origin.ts";
-import { type FullStorePorts, fullStorePorts, type StorePorts } from "../objects/ports.ts";
+import { asStoreError, type FullStorePorts, fullStorePorts, type StorePorts } from "../objects/ports.ts";
 import type { ObjectInfo, ObjectService, PartUpload, PutCondition, PutResult } from "../objects/service.ts";
 import { revealText } from "../private-file.ts";
 import { checksumHeaders } from "./checksum.ts";
@@ -38,11 +38,13 @@ export class S3 implements ObjectService {
   readonly place: S3Place;
   readonly #http: ObjectHttp;
   readonly #ports: FullStorePorts;
+  readonly #credentials: AwsCredentialSource;
 
   constructor(place: S3Place, http: ObjectHttp, ports: FullStorePorts) {
     this.place = place;
     this.#http = http;
     this.#ports = ports;
+    this.#credentials = new AwsCredentialSource(ports, place.region);
   }
 
   async stat(name: string): Promise<ObjectInfo | undefined> {
@@ -150,7 +152,7 @@ export class S3 implements ObjectService {
     const { place } = this;
     const body = call.body ?? NOTHING;
     const bodyHash = knownHash ?? toHex(sha256(body));
-    const credentials = await loadAwsCredentials(this.#ports.env).catch(asStoreError);
+    const credentials = await this.#credentials.get().catch(asStoreError);
     try {
       const { sessionToken } = credentials;
       const headers = {
@@ -168,8 +170,7 @@ export class S3 implements ObjectService {
       const full = { method: call.method, path: query === "" ? path : `${path}?${query}`, headers: signed };
       return call.body === undefined ? full : { ...full, body: call.body };
     } finally {
-      credentials.secretKey.wipe();
-      credentials.sessionToken?.wipe();
+      wipeCredentials(credentials);
     }
   }
 
@@ -200,13 +201,4 @@ export class S3 implements ObjectService {
 function conditionHeaders(condition: PutCondition): Record<string, string> {
   if (!condition) return {};
   return "absent" in condition ? { "if-none-match": "*" } : { "if-match": condition.tag };
-}
-
-function asStoreError(error: unknown): never {
-  if (!(error instanceof ModelkeepError) || error.code !== "KMS_CREDENTIALS_MISSING") throw error;
-  const { detail, hint } = error;
-  throw storeError("STORE_CREDENTIALS_MISSING", {
-    ...(detail === undefined ? {} : { detail }),
-    ...(hint === undefined ? {} : { hint }),
-  });
 }

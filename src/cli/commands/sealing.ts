@@ -30,7 +30,7 @@ export const PREFIX: CommandOption = { flag: "--prefix", value: "PREFIX", about:
 /** A folder by path, or a store by URI. */
 export function openPlace(context: CommandContext, place: string): Promise<BlobStore> {
   const isUri = /^[a-z][a-z0-9+.-]*:/i.test(place);
-  return openBlobStore(isUri ? place : pathToFileURL(resolve(context.cwd, place)).href);
+  return openBlobStore(isUri ? place : pathToFileURL(resolve(context.cwd, place)).href, context);
 }
 
 async function sealedPlace(context: CommandContext, input: CommandInput) {

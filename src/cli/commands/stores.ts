@@ -5,7 +5,7 @@ import { formatBytes } from "../terminal.ts";
 import { openPlace, PREFIX } from "./sealing.ts";
 
 const FOLDER = { name: "DIR", about: "folder of the sealed model" };
-const STORE = { name: "STORE", about: "file:///FOLDER" };
+const STORE = { name: "STORE", about: "file:///, s3://, gs://, az:// or oci:// with a place" };
 
 async function placeOf(context: CommandContext, place: string | undefined, prefix: string): Promise<SealedPlace> {
   return { store: await openPlace(context, place ?? ""), prefix };
@@ -13,8 +13,15 @@ async function placeOf(context: CommandContext, place: string | undefined, prefi
 
 async function copy(context: CommandContext, from: SealedPlace, to: SealedPlace) {
   const { progress, signal } = context;
-  const { packageId, copiedBlobs, keptBlobs, bytes } = await copySealed({ from, to, progress, signal });
-  const data = { package_id: packageId, copied_blobs: copiedBlobs, kept_blobs: keptBlobs, bytes };
+  const { packageId, rootDigest, copiedBlobs, keptBlobs, bytes } = await copySealed({ from, to, progress, signal });
+  const data = {
+    store: to.store.uri,
+    package_id: packageId,
+    root_digest: rootDigest,
+    copied_blobs: copiedBlobs,
+    kept_blobs: keptBlobs,
+    bytes,
+  };
   const kept = keptBlobs > 0 ? `, ${keptBlobs} were there already` : "";
   return { data, text: `copied ${copiedBlobs} blobs, ${formatBytes(bytes)}${kept}` };
 }
@@ -26,6 +33,8 @@ export const push: Command = {
   about: "Copy a sealed model from a folder to a store. Goes on where it stopped; needs no key.",
   examples: [
     { line: "modelkeep push ./sealed file:///srv/models --prefix my-model/1", about: "every blob is read back" },
+    { line: "modelkeep push ./sealed s3://my-bucket/models/my-model/1", about: "to a bucket: s3://, gs:// or az://" },
+    { line: "modelkeep push ./sealed oci://registry.example/models/my-model:1", about: "to a registry" },
   ],
   args: [FOLDER, STORE],
   options: [PREFIX],
@@ -40,6 +49,7 @@ export const pull: Command = {
   about: "Copy a sealed model from a store to a folder. Goes on where it stopped; needs no key.",
   examples: [
     { line: "modelkeep pull file:///srv/models ./sealed --prefix my-model/1", about: "every blob is read back" },
+    { line: "modelkeep pull oci://registry.example/models/my-model:1 ./sealed", about: "from a registry" },
   ],
   args: [STORE, FOLDER],
   options: [PREFIX],
