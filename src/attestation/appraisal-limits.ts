@@ -4,6 +4,12 @@ export const APPRAISAL_LIMITS = {
   profileBytes: 256 * 1024,
   /** Problems of a profile that one error names. */
   profileProblems: 16,
+  /** How long a statement of reference values is good at most, in days. */
+  referenceLifeDays: 1100,
+  /** How far the date of one may lie in the future, in milliseconds. */
+  referenceSkewMs: 300_000,
+  /** Statements of reference values of one profile. */
+  references: 64,
   /** Evidence in a file, with logs and collateral in it, in bytes. */
   evidenceBytes: 4 * 1024 * 1024,
   /** Nesting of evidence as JSON. */

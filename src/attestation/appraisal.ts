@@ -3,13 +3,16 @@ import { fromHex } from "../base/index.ts";
 import { nvidiaEvidenceOf } from "./appraisal-devices.ts";
 import { dcapEvidenceOf, type EvidenceForm, readEvidenceForm } from "./appraisal-evidence.ts";
 import { type AppraisalProfile, appraisalProfile, type TeeKind } from "./appraisal-profile.ts";
+import type { Anchors } from "./appraisal-verifiers.ts";
 import { parseHclReport } from "./azure/hcl.ts";
 import { verifyAzureSnp } from "./azure/snp.ts";
 import { findDcapCollateral } from "./collateral/dcap.ts";
 import type { CollateralSet } from "./collateral/set.ts";
 import { snpJudgeOf } from "./collateral/snp.ts";
+import type { DcapCache } from "./dcap/cache.ts";
 import { type DcapJudgeOptions, judgeQuote } from "./dcap/judge.ts";
 import { evidenceRefused, refusedRule } from "./errors.ts";
+import type { NvidiaCache } from "./nvidia/cache.ts";
 import { NVIDIA_LIMITS } from "./nvidia/limits.ts";
 import { parseNrasAnswer, verifyNrasToken } from "./nvidia/nras.ts";
 import { verifyRim } from "./nvidia/rim.ts";
@@ -31,6 +34,15 @@ export interface AppraisalRequest {
   readonly now: number;
   /** 64 bytes, of which devices sign the first 32; absent: the rule stays unchecked. */
   readonly expectedReportData?: Uint8Array;
+  /** Of a server: what signatures have shown before. */
+  readonly caches?: AppraisalCaches;
+  /** Other pins than the vendors', for tests with roots of their own. */
+  readonly anchors?: Anchors;
+}
+
+export interface AppraisalCaches {
+  readonly dcap: DcapCache;
+  readonly nvidia: NvidiaCache;
 }
 
 type Judging = AppraisalRequest & { readonly profile: AppraisalProfile };
@@ -100,10 +112,15 @@ function judge(request: Judging, form: EvidenceForm): Verdict<unknown> | Promise
 }
 
 function dcapOptions<Profile extends TdxProfile | SgxProfile>(
-  { collateral }: AppraisalRequest,
+  { collateral, caches, anchors }: AppraisalRequest,
   profile: Profile,
 ): DcapJudgeOptions<Profile> {
-  return { profile, collateral: async (wanted) => findDcapCollateral(collateral, wanted) };
+  return {
+    profile,
+    collateral: async (wanted) => findDcapCollateral(collateral, wanted),
+    ...(caches ? { cache: caches.dcap } : {}),
+    ...(anchors?.intel ? { anchors: anchors.intel } : {}),
+  };
 }
 
 function judgeSnp(request: Judging, form: EvidenceForm): Verdict<unknown> {
@@ -111,9 +128,9 @@ function judgeSnp(request: Judging, form: EvidenceForm): Verdict<unknown> {
   return snpJudge(request)(parseSnpEvidence(form.data), request.now, request.expectedReportData);
 }
 
-function snpJudge({ profile, collateral }: Judging): SnpJudge {
+function snpJudge({ profile, collateral, anchors }: Judging): SnpJudge {
   if (!profile.snp) throw evidenceRefused("profile.tee");
-  return snpJudgeOf(collateral, profile.snp);
+  return snpJudgeOf(collateral, profile.snp, anchors?.snp);
 }
 
 async function judgeAzure(
@@ -159,11 +176,13 @@ function judgeNvidia(request: Judging, form: EvidenceForm): Verdict<unknown> {
   if (form.form !== "plain") throw evidenceRefused("evidence.form");
   const evidence = nvidiaEvidenceOf(form.data, collateral.chains);
   const nonce = given ?? evidence.devices[0]?.report.nonce ?? new Uint8Array();
-  const verdict = createNvidiaJudge({ profile, rims: collateral.rims, ocsp: collateral.ocsp.map(({ raw }) => raw) })(
-    evidence,
-    nonce,
-    now,
-  );
+  const { caches, anchors } = request;
+  const judge = createNvidiaJudge({
+    ...{ profile, rims: collateral.rims, ocsp: collateral.ocsp },
+    ...(caches ? { cache: caches.nvidia } : {}),
+    ...(anchors?.nvidia ? { anchors: anchors.nvidia } : {}),
+  });
+  const verdict = judge(evidence, nonce, now);
   const claims = { devices: verdict.claims ?? [] };
   return { ...verdict, claims, rules: given ? verdict.rules : verdict.rules.map(withoutNonce) };
 }

@@ -44,11 +44,41 @@ export const attestationError = defineErrors("attestation", {
     title: "The reference values are not what a trusted key signed",
     hint: "get them again from who builds the image, and name that key with --reference-key",
   },
+  REFERENCE_EXPIRED: {
+    status: 400,
+    exit: EXIT.verificationFailed,
+    title: "The reference values are no longer good, or not yet",
+    hint: "get newer ones from who builds the image: modelkeep attest reference sign",
+  },
+  REFERENCE_ROLLBACK: {
+    status: 409,
+    exit: EXIT.verificationFailed,
+    title: "The reference values are older than those that were used before",
+    hint: "put the newest statement there; older ones may name images that were withdrawn",
+  },
+  NO_PROFILE: {
+    status: 404,
+    exit: EXIT.failed,
+    title: "This server judges no evidence",
+    hint: "modelkeep serve --attestation-profile FILE",
+  },
   EAR_INVALID: {
     status: 400,
     exit: EXIT.verificationFailed,
     title: "The attestation result is not valid",
     hint: "modelkeep attest verify --ear-key PEM makes a new one",
+  },
+  EAR_KEYS_DAMAGED: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "The server's key for attestation results is damaged",
+    hint: "modelkeep attest ear rotate",
+  },
+  EAR_KEYS_LIMIT: {
+    status: 429,
+    exit: EXIT.unreachable,
+    title: "Too many keys of attestation results still have valid tokens",
+    hint: "wait until they have ended: modelkeep attest ear keys",
   },
   COLLECT_UNAVAILABLE: {
     status: 500,

@@ -1,7 +1,8 @@
 /** Floor 5: evidence of an environment, collected and judged. */
-export { type AppraisalRequest, appraise, profileForInspection } from "./appraisal.ts";
+export { type AppraisalCaches, type AppraisalRequest, appraise, profileForInspection } from "./appraisal.ts";
 export { plain, type VerdictJson, verdictToJson } from "./appraisal-json.ts";
 export { APPRAISAL_LIMITS } from "./appraisal-limits.ts";
+export { appraiseMachine, type MachineRequest, type MachineResult } from "./appraisal-machine.ts";
 export {
   type AppraisalProfile,
   type AppraisalProfileInput,
@@ -11,7 +12,9 @@ export {
   type TeeKind,
 } from "./appraisal-profile.ts";
 export {
+  isGoodAt,
   openReferenceValues,
+  parseReferenceFile,
   type ReferenceValues,
   signReferenceValues,
   withReferenceValues,
@@ -67,6 +70,8 @@ export { type PcsRequest, type PcsUrls, pcsUrls } from "./dcap/pcs.ts";
 export type { SgxReport, TdReport } from "./dcap/reports.ts";
 export type { TcbStatus } from "./dcap/tcb.ts";
 export { type VerifyQuoteInput, verifyQuote } from "./dcap/verify.ts";
+export { createEarKeys, type EarKeys } from "./ear/keys.ts";
+export { EAR_LIMITS } from "./ear/limits.ts";
 export {
   EAR_PROFILES,
   type EarInput,
@@ -74,6 +79,7 @@ export {
   type EarSigner,
   earKeySet,
   makeEar,
+  type PublicEarKey,
   publicJwk,
   type VerifiedEar,
   verifyEar,

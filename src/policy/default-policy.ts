@@ -13,7 +13,9 @@ permit (
     Action::"managePolicy",
     Action::"revokeToken",
     Action::"readAudit",
-    Action::"readModel"
+    Action::"readModel",
+    Action::"appraiseEvidence",
+    Action::"manageAttestation"
   ],
   resource
 );

@@ -43,7 +43,7 @@ action publishModel appliesTo {
   context: { signature: Signature, scan: Scan, vulnerabilities: Vulnerabilities },
 };
 action readModel appliesTo { principal: [Workload, Admin], resource: [Server, Model], context: {} };
-action enrol, managePolicy, revokeToken, readAudit appliesTo {
+action enrol, managePolicy, revokeToken, readAudit, appraiseEvidence, manageAttestation appliesTo {
   principal: [Workload, Admin],
   resource: [Server],
   context: {},

@@ -1,5 +1,5 @@
 /** Every route of the API with what answers it, and the two services that exist for routes alone: models and key release. */
-import type { Anchors, createVerifiers } from "../attestation/index.ts";
+import { type Anchors, createEarKeys, type VerifierRegistry } from "../attestation/index.ts";
 import type { AuditLog } from "../audit/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
 import { type Authorizer, type Clock, copySecret, type Log, type Random, type Recorder } from "../base/index.ts";
@@ -11,12 +11,13 @@ import type { RecordStore } from "../store/index.ts";
 import type { TokenService } from "../tokens/index.ts";
 import type { Config } from "./config.ts";
 import { serverError } from "./errors.ts";
-import { openVerifiers } from "./evidence.ts";
+import { openEvidence } from "./evidence.ts";
 import type { Implementation } from "./handler.ts";
 import { createModelRegistry, type ModelRegistry } from "./models.ts";
 import type { PolicyService } from "./policy-service.ts";
 import { releasableModel } from "./releasable.ts";
 import { adminRoutes } from "./routes/admin.ts";
+import { attestationRoutes } from "./routes/attestation.ts";
 import { auditRoutes } from "./routes/audit.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { policyRoutes } from "./routes/policy.ts";
@@ -53,7 +54,8 @@ export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
   const { config, version, wrappers } = ports;
   const proveEnvelope = async (envelope: KeyEnvelope) => (await unwrapPackageKey(envelope, wrappers)).wipe();
   const models = createModelRegistry({ ...ports, proveEnvelope });
-  const verifiers = await openVerifiers(ports);
+  const { verifiers, judge } = await openEvidence(ports);
+  const issuer = config.public_url === undefined ? {} : { issuer: config.public_url };
   return [
     ...adminRoutes({ version, storeKind: config.store.split(":")[0] ?? "", attestationKinds: verifiers.kinds }),
     ...auditRoutes(ports),
@@ -62,11 +64,12 @@ export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
     ...secretRoutes({ ...ports, transport: await openServerReceiver(ports) }),
     ...providerRoutes(ports),
     ...modelRoutes({ ...ports, models }),
+    ...attestationRoutes({ ...ports, judge, earKeys: createEarKeys(ports), ...issuer }),
     ...releaseRoutes({ release: releaseService(ports, models, verifiers) }),
   ];
 }
 
-function releaseService(ports: ApiPorts, models: ModelRegistry, verifiers: ReturnType<typeof createVerifiers>) {
+function releaseService(ports: ApiPorts, models: ModelRegistry, verifiers: VerifierRegistry) {
   return createReleaseService({
     ...ports,
     verifiers,

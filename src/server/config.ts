@@ -38,6 +38,14 @@ export const configSchema = z.strictObject({
     .array(z.string().min(1).max(4096))
     .max(32)
     .describe("Files and folders with what vendors sign: chains, revocation lists, TCB info; read again every minute."),
+  attestation_references: z
+    .array(z.string().min(1).max(4096))
+    .max(64)
+    .describe("Files with signed reference values, added to the lists of the profile; read again every minute."),
+  attestation_reference_keys: z
+    .array(z.string().min(1).max(4096))
+    .max(32)
+    .describe("PEM files of the public keys that may sign reference values."),
   signer_policy: z
     .string()
     .min(1)
@@ -83,6 +91,8 @@ function defaults(env: ConfigSources["env"]): Record<string, unknown> {
     root_key: `file://${join(configFolder(env), "root.key")}`,
     kms: [],
     attestation_collateral: [],
+    attestation_references: [],
+    attestation_reference_keys: [],
     log_level: "info",
     shutdown_seconds: 20,
     insecure_dev_attestation: false,
@@ -139,8 +149,15 @@ function readEnvironment(env: ConfigSources["env"]): Record<string, unknown> {
   return out;
 }
 
+const LISTS: readonly ConfigKey[] = [
+  "kms",
+  "attestation_collateral",
+  "attestation_references",
+  "attestation_reference_keys",
+];
+
 function fromEnvironmentText(key: ConfigKey, text: string): unknown {
-  if (key === "kms" || key === "attestation_collateral") return text.split(",").filter((part) => part !== "");
+  if (LISTS.includes(key)) return text.split(",").filter((part) => part !== "");
   if (key === "shutdown_seconds") return Number(text);
   if (key === "insecure_dev_attestation") return text === "true" ? true : text === "false" ? false : text;
   return text;
@@ -164,6 +181,7 @@ function checkTogether(config: Config): void {
   if ((config.tls_certificate === undefined) !== (config.tls_key === undefined)) {
     throw serverError("CONFIG_INVALID", { detail: "tls_certificate and tls_key go together" });
   }
+  checkReferences(config);
   const { port } = splitListen(config.listen);
   if (port > 65_535) throw serverError("CONFIG_INVALID", { detail: `listen: there is no port ${port}` });
   if (!isLoopback(config.listen) && config.public_url === undefined) {
@@ -177,6 +195,14 @@ function checkTogether(config: Config): void {
         "outside loopback the server speaks TLS: set tls_certificate and tls_key, or an https public_url of the proxy in front",
     });
   }
+}
+
+function checkReferences({ attestation_profile: profile, ...config }: Config): void {
+  const { attestation_references: files, attestation_reference_keys: keys } = config;
+  if (files.length > 0 && (keys.length === 0 || profile === undefined))
+    throw serverError("CONFIG_INVALID", {
+      detail: "attestation_references needs attestation_profile and attestation_reference_keys",
+    });
 }
 
 export function splitListen(listen: string): { host: string; port: number } {

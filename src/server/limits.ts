@@ -18,6 +18,8 @@ export const SERVER_LIMITS = {
   /** Of these those of one principal, in bytes: nobody fills the room of all. */
   principalBodiesInFlightBytes: 16 * 1024 * 1024,
   modelsPerPage: 100,
+  /** Time between two looks at the files with reference values, in milliseconds. */
+  referenceLookMs: 60_000,
   /** Values in the JSON of a request; the documents of a publication are single strings. */
   bodyValues: 10_000,
   /** Time between two looks for another policy, beside the messages that tell of one, in milliseconds. */

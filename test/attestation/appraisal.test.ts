@@ -187,6 +187,35 @@ test("a server's verifier: status, product and advisories are claims; other byte
   );
 });
 
+const DAY_ONE = Date.UTC(2025, 5, 25);
+const HEAD = {
+  version: 1,
+  name: "image",
+  issued_at: "2025-06-01T00:00:00Z",
+  expires_at: "2026-06-01T00:00:00Z",
+} as const;
+
+test("a statement that has ended, or is not good yet, leaves its lists behind: nothing is looked at less", async () => {
+  const value = "bb".repeat(48);
+  const values = { ...HEAD, tdx: { mr_td: [value] } };
+  const profile = profileOf("tdx: {}\n");
+  const listAt = (time: string) => withReferenceValues(profile, values, Date.parse(time)).tdx?.mr_td;
+  assert.equal(profile.tdx?.mr_td, undefined);
+  assert.deepEqual(listAt("2025-06-01T00:00:00Z"), [value]);
+  assert.deepEqual(listAt("2026-05-31T23:59:59Z"), [value]);
+  assert.deepEqual(listAt("2026-06-01T00:00:00Z"), []);
+  assert.deepEqual(listAt("2025-05-31T23:54:00Z"), []);
+  const signer = { keyId: "k", sign: async () => new Uint8Array(8) };
+  const refused = (error: unknown) => error instanceof ModelkeepError && error.code === "REFERENCE_INVALID";
+  for (const part of [
+    { expires_at: HEAD.issued_at },
+    { expires_at: "2036-01-01T00:00:00Z" },
+    { issued_at: "yesterday" },
+    { name: "" },
+  ])
+    await assert.rejects(signReferenceValues({ ...values, ...part }, signer), refused, JSON.stringify(part));
+});
+
 test("signed reference values add to lists and loosen nothing", async (t) => {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const signer = { keyId: "k", sign: async (bytes: Uint8Array) => new Uint8Array(sign("sha256", bytes, privateKey)) };
@@ -195,10 +224,10 @@ test("signed reference values add to lists and loosen nothing", async (t) => {
   const stranger = { verifies: (bytes: Uint8Array, mark: Uint8Array) => verify("sha256", bytes, other, mark) };
   const [one, two] = ["aa".repeat(48), "bb".repeat(48)];
   const text = utf8(
-    await signReferenceValues({ version: 1, tdx: { mr_td: [two] }, snp: { measurements: [two] } }, signer),
+    await signReferenceValues({ ...HEAD, tdx: { mr_td: [two] }, snp: { measurements: [two] } }, signer),
   );
   const values = openReferenceValues(text, [stranger, key]);
-  const profile = withReferenceValues(profileOf(`tdx:\n  mr_td: [${one}]\n`), values);
+  const profile = withReferenceValues(profileOf(`tdx:\n  mr_td: [${one}]\n`), values, DAY_ONE);
   assert.deepEqual(profile.tdx?.mr_td, [one, two]);
   assert.equal(profile.snp, undefined, "a section that is not there stays away");
   assert.equal(profile.tdx?.rtmr0, undefined);
@@ -206,7 +235,7 @@ test("signed reference values add to lists and loosen nothing", async (t) => {
   assert.throws(() => openReferenceValues(text, [stranger]), refused);
   assert.throws(() => openReferenceValues(text, []), refused);
   assert.throws(() => openReferenceValues(utf8("{}"), [key]), refused);
-  const loose = { version: 1, tdx: { allow_debug: true } } as unknown as Parameters<typeof signReferenceValues>[0];
+  const loose = { ...HEAD, tdx: { allow_debug: true } } as unknown as Parameters<typeof signReferenceValues>[0];
   await assert.rejects(signReferenceValues(loose, signer));
   const payload = utf8(JSON.stringify(loose));
   const payloadType = "application/vnd.modelkeep.reference-values+json";
@@ -220,6 +249,6 @@ test("signed reference values add to lists and loosen nothing", async (t) => {
     appraise({ kind: "tdx", evidence, collateral, profile: tried, now: Date.parse("2025-06-25T00:00:00Z") });
   assert.deepEqual((await judge(profile)).rules.find(({ result }) => result === "failed")?.id, "tdx.mr-td");
   const { claims } = (await judge(profileOf("tdx: {}"))) as { readonly claims?: { readonly mrTd: string } };
-  const good = withReferenceValues(profile, { version: 1, tdx: { mr_td: [claims?.mrTd ?? ""] } });
+  const good = withReferenceValues(profile, { ...HEAD, tdx: { mr_td: [claims?.mrTd ?? ""] } }, DAY_ONE);
   assert.equal((await judge(good)).verdict, "accepted");
 });

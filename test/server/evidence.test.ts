@@ -7,7 +7,8 @@ import { test } from "node:test";
 import { ModelkeepError, silentLog } from "../../src/base/index.ts";
 import { systemClock } from "../../src/host/index.ts";
 import { loadConfig } from "../../src/server/config.ts";
-import { openVerifiers } from "../../src/server/evidence.ts";
+import { openEvidence } from "../../src/server/evidence.ts";
+import { MemoryStore } from "../secrets/support.ts";
 
 test("profile and collateral of the configuration decide which evidence is judged", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "modelkeep-evidence-"));
@@ -15,7 +16,7 @@ test("profile and collateral of the configuration decide which evidence is judge
   const profile = join(folder, "profile.yaml");
   const open = async (flags: object) => {
     const { config } = await loadConfig({ env: { HOME: folder }, flags });
-    return openVerifiers({ config, clock: systemClock, log: silentLog });
+    return (await openEvidence({ config, clock: systemClock, log: silentLog, store: new MemoryStore() })).verifiers;
   };
   const failsWith = (code: string) => (error: unknown) => error instanceof ModelkeepError && error.code === code;
   assert.deepEqual((await open({})).kinds, []);

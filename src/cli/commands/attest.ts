@@ -6,10 +6,12 @@ import {
   type AppraisalProfile,
   type AppraisalRequest,
   appraise,
+  attestationError,
   EAR_PROFILES,
   earKeySet,
   explainVerdict,
   explanationLines,
+  isGoodAt,
   loadCollateral,
   makeEar,
   openReferenceValues,
@@ -194,7 +196,13 @@ async function readProfile(context: CommandContext, input: CommandInput): Promis
   const pems = await Promise.all(input.all("--reference-key").map((name) => readPublicKey(context, name)));
   const keys = pems.map((pem) => loadTrustedKey(pem));
   let profile = parseAppraisalProfile(await read(file));
-  for (const name of references) profile = withReferenceValues(profile, openReferenceValues(await read(name), keys));
+  const at = timeOf(input.text("--at")) ?? context.clock.now();
+  for (const name of references) {
+    const values = openReferenceValues(await read(name), keys);
+    if (!isGoodAt(values, at))
+      throw attestationError("REFERENCE_EXPIRED", { detail: `${name}: ${values.issued_at} to ${values.expires_at}` });
+    profile = withReferenceValues(profile, values, at);
+  }
   return profile;
 }
 

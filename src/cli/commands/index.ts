@@ -4,6 +4,8 @@ import { advisoriesImport } from "./advisories.ts";
 import { agent } from "./agent.ts";
 import { attestExplain, attestKeys, attestVerify } from "./attest.ts";
 import { attestCollect } from "./attest-collect.ts";
+import { attestReferenceSign } from "./attest-reference.ts";
+import { attestAsk, attestEarKeys, attestEarRotate } from "./attest-server.ts";
 import { auditCheckpoint, auditExport, auditList, auditVerify } from "./audit.ts";
 import { bomCreate, bomMatch } from "./bom.ts";
 import { checkout } from "./checkout.ts";
@@ -61,6 +63,10 @@ export const commands: readonly Command[] = [
   attestVerify,
   attestExplain,
   attestKeys,
+  attestReferenceSign,
+  attestAsk,
+  attestEarKeys,
+  attestEarRotate,
   collateralFetch,
   collateralExport,
   collateralImport,

@@ -18,13 +18,27 @@ const configOptions: readonly CommandOption[] = [
     about: "what vendors sign: chains, revocation lists, TCB info",
     repeatable: true,
   },
+  {
+    flag: "--attestation-references",
+    value: "FILE",
+    about: "signed reference values, added to the lists of the profile",
+    repeatable: true,
+  },
+  {
+    flag: "--attestation-reference-keys",
+    value: "PEM",
+    about: "a public key that may sign reference values",
+    repeatable: true,
+  },
   { flag: "--log-level", value: "LEVEL", about: "how much is logged", choices: ["debug", "info", "warn", "error"] },
   { flag: "--insecure-dev-attestation", about: "accept evidence that proves nothing; for development only" },
 ];
 
 function flagsToConfig(input: CommandInput): Partial<Record<ConfigKey, unknown>> {
-  const kms = input.all("--kms");
-  const collateral = input.all("--attestation-collateral");
+  const list = (flag: string) => {
+    const given = input.all(flag);
+    return given.length > 0 ? given : undefined;
+  };
   return {
     listen: input.text("--listen"),
     public_url: input.text("--public-url"),
@@ -32,9 +46,11 @@ function flagsToConfig(input: CommandInput): Partial<Record<ConfigKey, unknown>>
     tls_key: input.text("--tls-key"),
     store: input.text("--store"),
     root_key: input.text("--root-key"),
-    kms: kms.length > 0 ? kms : undefined,
+    kms: list("--kms"),
     attestation_profile: input.text("--attestation-profile"),
-    attestation_collateral: collateral.length > 0 ? collateral : undefined,
+    attestation_collateral: list("--attestation-collateral"),
+    attestation_references: list("--attestation-references"),
+    attestation_reference_keys: list("--attestation-reference-keys"),
     log_level: input.text("--log-level"),
     insecure_dev_attestation: input.on("--insecure-dev-attestation") ? true : undefined,
   };
