@@ -24,6 +24,8 @@ const TRANSIT_HASH: Readonly<Record<SigningHash, string>> = {
 /** Types that take associated data. */
 const AEAD = /^(aes\d{3}-gcm96|x?chacha20-poly1305)$/;
 const BINDING_BYTES = 32;
+/** OpenBao's words for a token that is wrong or over; those for one that may not begin with "1 error occurred". */
+const TOKEN_OVER = "permission denied";
 
 const keySchema = z.object({
   data: z.object({
@@ -224,7 +226,7 @@ class VaultClient {
     const where = this.key.uri;
     const detail = `${where}, status ${answer.status}`;
     // Vault answers 403 for a token that is over and for one that may not, and 404 for a mount that is not there.
-    if (answer.status === 403 && /invalid token|bad token/.test(words))
+    if (answer.status === 403 && (/invalid token|bad token/.test(words) || words === TOKEN_OVER))
       return backendError("KMS_CREDENTIALS_REFUSED", { detail });
     if (answer.status === 403) return backendError("KMS_DENIED", { detail });
     if (answer.status === 404 || /encryption key not found|signing key not found|no handler for route/.test(words))
