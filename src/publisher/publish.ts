@@ -1,11 +1,25 @@
 /** The order of a publication. Every step can be repeated: an interrupted publication goes on where it stopped. */
 import { fromUtf8, ModelkeepError, utf8 } from "../base/index.ts";
 import { type AdvisoryMatch, countMatches, createBom, findingsOf, matchAdvisories, packagesOf } from "../bom/index.ts";
-import { BOM_PREDICATE_TYPE, FINDINGS_PREDICATE_TYPE, getModel, publishModel } from "../contract/index.ts";
+import {
+  BOM_PREDICATE_TYPE,
+  FINDINGS_PREDICATE_TYPE,
+  getModel,
+  type Publication as PublicationMessage,
+  publishModel,
+} from "../contract/index.ts";
 import { type ScanReport, scanModel } from "../scan/index.ts";
-import { readEnvelope, SEALED_NAMES, SEALING_LIMITS, sealModel, verifySealed } from "../sealing/index.ts";
+import {
+  readEnvelope,
+  SEALED_NAMES,
+  SEALING_LIMITS,
+  type SealedPackage,
+  sealModel,
+  verifySealed,
+} from "../sealing/index.ts";
 import {
   loadTrustedKey,
+  pinKeys,
   readSignedRoot,
   requirePolicy,
   type SignatureSet,
@@ -13,12 +27,12 @@ import {
   siblingFolder,
   signModel,
   signStatement,
-  pinKeys,
   type VerifiedManifest,
   verifyBundle,
 } from "../signing/index.ts";
 import { publisherError } from "./errors.ts";
 import type { Publication, PublishOptions } from "./publisher.ts";
+import { isRefusal, type Withdrawal, withdraw } from "./withdraw.ts";
 
 /** What is said about the model beside its signature. */
 interface Said {
@@ -31,7 +45,8 @@ interface Said {
 
 /**
  * Scan, bill of materials, match, sign, seal and push, register. Fails with SCAN_NOT_CLEAN, PUBLISHED_OTHERWISE,
- * PUBLISH_STOPPED, as its steps fail, and with what the server answers; FORBIDDEN is policy's word.
+ * PUBLISH_STOPPED, as its steps fail, and with what the server answers; FORBIDDEN is policy's word. What the server
+ * refused for good is taken out of the store again.
  */
 export async function publishSealed(options: PublishOptions): Promise<Publication> {
   const said = await examine(options);
@@ -83,6 +98,8 @@ interface Sealed {
   readonly bundle: Uint8Array;
   readonly seal: Uint8Array;
   readonly prefix: string;
+  /** What this run sealed; undefined when the sealed model was there before. */
+  readonly files?: SealedPackage["files"];
 }
 
 async function signAndSeal(options: PublishOptions): Promise<Sealed> {
@@ -102,7 +119,7 @@ async function signAndSeal(options: PublishOptions): Promise<Sealed> {
   const sealed = await sealModel({ root, manifest, bundle, signer, wrappers, store, prefix, random, ...watched });
   const resumed = sealed.resumedFiles > 0 ? `, ${sealed.resumedFiles} of an earlier run` : "";
   options.onStep?.("seal", `${sealed.files.length} files of ciphertext in ${store.uri} ${prefix}${resumed}`);
-  return { manifest, bundle, seal: utf8(sealed.seal), prefix };
+  return { manifest, bundle, seal: utf8(sealed.seal), prefix, files: sealed.files };
 }
 
 /** What publishing itself says is not there yet, but will be. */
@@ -172,13 +189,13 @@ async function signStatements(options: PublishOptions, manifest: VerifiedManifes
 }
 
 async function register(options: PublishOptions, sealed: Sealed, statements: Statements) {
-  const { store, signer, name, version, api } = options;
+  const { store, signer, name, version } = options;
   if (options.signal?.aborted) throw publisherError("PUBLISH_STOPPED");
   const envelope = await readEnvelope(store, sealed.prefix);
   await store.write(`${sealed.prefix}/${SEALED_NAMES.bom}`, [utf8(statements.bom)]);
   await store.write(`${sealed.prefix}/${SEALED_NAMES.findings}`, [utf8(statements.findings)]);
   const beside = besideOf(options, sealed.manifest.rootDigest);
-  await storeBeside(options, sealed.prefix, beside);
+  const stored = await storeBeside(options, sealed.prefix, beside);
   const more = beside.statements.map(({ bytes }) => textOf(bytes));
   const signatures = beside.signatures.map(({ bytes }) => textOf(bytes));
   const body = {
@@ -193,22 +210,43 @@ async function register(options: PublishOptions, sealed: Sealed, statements: Sta
     prefix: sealed.prefix,
   };
   try {
+    return await registerAt(options, body, envelope.package_id);
+  } catch (error) {
+    if (isRefusal(error) && sealed.files) await tidyUp(options, { ...sealed, files: sealed.files, beside: stored });
+    throw error;
+  }
+}
+
+async function registerAt({ api, name, version }: PublishOptions, body: PublicationMessage, packageId: string) {
+  try {
     return { model: await api.call(publishModel, { body }), already: false };
   } catch (error) {
     if (!(error instanceof ModelkeepError) || error.code !== "MODEL_EXISTS") throw error;
     const model = await api.call(getModel, { params: { ref: `${name}@${version}` } });
-    if (model.package_id === envelope.package_id) return { model, already: true };
+    if (model.package_id === packageId) return { model, already: true };
     throw publisherError("PUBLISHED_OTHERWISE", { detail: `${name}@${version}`, cause: error });
+  }
+}
+
+/** Never hides why the publication was refused. */
+async function tidyUp({ store, onStep }: PublishOptions, what: Omit<Withdrawal, "store">): Promise<void> {
+  try {
+    const gone = await withdraw({ store, ...what });
+    onStep?.("register", `refused: ${gone} blobs are gone again from ${store.uri} ${what.prefix}`);
+  } catch {
+    onStep?.("register", `refused, and not everything could be removed from ${store.uri} ${what.prefix}`);
   }
 }
 
 const textOf = (bytes: Uint8Array | string) => (typeof bytes === "string" ? bytes : fromUtf8(bytes));
 
-/** Where a run with a signer policy looks for them. */
-async function storeBeside({ store }: PublishOptions, prefix: string, beside: SignatureSet): Promise<void> {
+/** Where a run with a signer policy looks for them; returns under which names they are. */
+async function storeBeside({ store }: PublishOptions, prefix: string, beside: SignatureSet): Promise<string[]> {
   const folder = siblingFolder(`${prefix}/${SEALED_NAMES.bundle}`);
-  for (const [index, { bytes }] of beside.signatures.entries())
-    await store.write(`${folder}/${index + 1}.sig`, [utf8(textOf(bytes))]);
-  for (const { name, bytes } of beside.statements)
-    await store.write(`${folder}/${name.split("/").at(-1) ?? ""}`, [utf8(textOf(bytes))]);
+  const placed = [
+    ...beside.signatures.map(({ bytes }, index) => ({ name: `${folder}/${index + 1}.sig`, bytes })),
+    ...beside.statements.map(({ name, bytes }) => ({ name: `${folder}/${name.split("/").at(-1) ?? ""}`, bytes })),
+  ];
+  for (const { name, bytes } of placed) await store.write(name, [utf8(textOf(bytes))]);
+  return placed.map(({ name }) => name);
 }

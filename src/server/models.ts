@@ -92,7 +92,8 @@ class StoredModels implements ModelRegistry {
     const ref = `${publication.name}@${publication.version}`;
     let checked: Checked | undefined;
     try {
-      checked = checkPublication(publication);
+      checked = await checkPublication(publication);
+      await breathe();
       const signers = this.#ports.signers?.accept(ref, publication) ?? [];
       const decision = this.#decide(ref, checked, caller, signers);
       if (!decision.allowed) throw serverError("FORBIDDEN", { detail: `publishModel on ${ref}: ${why(decision)}` });
@@ -205,16 +206,22 @@ class StoredModels implements ModelRegistry {
   }
 }
 
-/** The signature, then everything that the same key says about the same root; who holds it is for policy. Pure. */
-function checkPublication(publication: Publication): Checked {
+/** Megabytes of signed JSON are read in pieces, and others are answered in between. */
+const breathe = () => new Promise((resolve) => setImmediate(resolve));
+
+/** The signature, then everything that the same key says about the same root; who holds it is for policy. */
+async function checkPublication(publication: Publication): Promise<Checked> {
   try {
     const trust = pinKeys([publication.public_key]);
     const manifest = verifyBundle(publication.bundle, trust);
     const { seal, bom, findings } = publication.statements;
+    await breathe();
     const { packageId } = verifySeal(manifest, seal, trust);
+    await breathe();
     const said = (envelope: string, predicateType: string) =>
       verifyStatement(envelope, { trust, predicateType, rootDigest: manifest.rootDigest }).predicate;
     said(bom, BOM_PREDICATE_TYPE);
+    await breathe();
     const parsed = findingsPredicate.safeParse(said(findings, FINDINGS_PREDICATE_TYPE));
     if (!parsed.success) throw serverError("PUBLICATION_REFUSED", { detail: "the findings have an unknown shape" });
     const envelope = parseEnvelope(publication.envelope);
