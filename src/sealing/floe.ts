@@ -1,6 +1,6 @@
 /** FLOE (c2sp.org/FLOE): random-access authenticated encryption of one file, AES-256-GCM and HKDF-Expand with SHA-384. */
 import { createHmac } from "node:crypto";
-import { concatBytes, equalBytes, type Random, uint32be, uint64be, utf8 } from "../base/index.ts";
+import { concatBytes, copySecret, equalBytes, type Random, uint32be, uint64be, utf8 } from "../base/index.ts";
 import {
   type AeadEngine,
   cryptoAead,
@@ -162,7 +162,7 @@ export class Floe implements Disposable {
 /** HKDF-Expand (RFC 5869, section 2.3) for outputs of at most one block; node:crypto only offers extract and expand together. */
 function hkdfExpandSha384(key: Uint8Array, info: Uint8Array, length: number): Uint8Array {
   const block = createHmac("sha384", key).update(info).update(Uint8Array.of(1)).digest();
-  const out = new Uint8Array(block.subarray(0, length));
+  const out = copySecret(block.subarray(0, length));
   block.fill(0);
   return out;
 }

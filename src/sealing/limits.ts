@@ -12,7 +12,7 @@ export const SEALING_LIMITS = {
   /** The record of one finished file. */
   journalBytes: 64 * 1024,
   /** Segments that a thread takes at once out of memory, and out of a file of this machine; powers of two. */
-  batchSegments: 1,
+  batchSegments: 4,
   localBatchSegments: 16,
   /** Blobs that are copied from store to store at once. */
   copiesAtOnce: 16,

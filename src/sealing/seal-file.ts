@@ -41,6 +41,8 @@ export interface FileToSeal {
 }
 
 const RECORD_BYTES = FLOE_1_MIB.encryptedSegmentBytes;
+/** Of plaintext in the memory of a batch that was sealed. */
+const CLEAR_BYTES = 0;
 
 /** Throws MODEL_NOT_AS_SIGNED, MODEL_CHANGED, MODEL_NOT_READABLE, and what the store throws. */
 export async function sealFile(work: SealFileWork, file: FileToSeal): Promise<layout.SealedFile> {
@@ -99,7 +101,7 @@ class FileSealer {
 
   /** A file that is not what was signed ends in an error before its blob has a name. */
   async writeTo(local: LocalFile): Promise<void> {
-    writeHeader(local, this.#floe.header);
+    start(local, this.#floe.header, layout.sealedBytes(this.#file.bytes));
     for await (const _done of this.#batches(local));
   }
 
@@ -174,7 +176,7 @@ class FileSealer {
     this.#keepLeaves(batch, made.leaves);
     yield { batch, slot };
     this.#slots.delete(slot);
-    this.#work.threads.release(slot, batch.count * RECORD_BYTES);
+    this.#work.threads.release(slot, CLEAR_BYTES);
   }
 
   /** The file ends where it should, and is what was signed. */
@@ -212,8 +214,10 @@ function sealedBytes({ count, bytes }: SegmentBatch): number {
   return bytes + count * (RECORD_BYTES - SEALING_LIMITS.segmentBytes);
 }
 
-function writeHeader(local: LocalFile, header: Uint8Array): void {
+/** The length comes first, so that a memory file system can take huge pages. */
+function start(local: LocalFile, header: Uint8Array, bytes: number): void {
   try {
+    fsSync.ftruncateSync(local.descriptor, bytes);
     if (fsSync.writeSync(local.descriptor, header, 0, header.length, 0) === header.length) return;
   } catch (error) {
     throw local.error(systemErrorCode(error) ?? "unknown");

@@ -10,7 +10,15 @@ const [kms = "", store = "", trusted = ""] = process.argv.slice(2);
 const wrapper = await openKeyWrapper(kms, { random });
 const trust = trustKeys([trusted]);
 const into = new MemorySink();
-await openWithKms({ store: await openBlobStore(store), prefix: "", trust, wrappers: [wrapper], into, random });
+await openWithKms({
+  store: await openBlobStore(store),
+  prefix: "",
+  trust,
+  wrappers: [wrapper],
+  into,
+  random,
+  threads: 2,
+});
 into.files.clear();
 for (let round = 0; round < 5; round++) {
   globalThis.gc?.();
