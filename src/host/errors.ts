@@ -35,5 +35,11 @@ export const hostError = defineErrors("host", {
     title: "A thread of this program ended in the middle of its work",
     hint: "start again: what was finished is kept",
   },
+  MEMORY_LEVEL_MISSING: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "This machine has no memory of the kind that MODELKEEP_MEMORY asks for: secret, locked or plain",
+    hint: "modelkeep doctor",
+  },
   MEMORY_WIPED: { status: 500, exit: EXIT.failed, title: "A secret was used after it had been wiped" },
 });

@@ -7,9 +7,11 @@ export * from "./errors.ts";
 export * from "./ffi.ts";
 export * from "./files.ts";
 export * from "./guarded.ts";
+export * from "./hardening.ts";
 export { HASH_LIMITS } from "./hash-batches.ts";
 export { type FileRun, type HashName, PartHasher, type RunDigests } from "./hash-run.ts";
 export * from "./hash-runs.ts";
+export { type GuardedMemoryLevel, guardedMemoryLevel, type MemoryLevel } from "./locked-pages.ts";
 export * from "./process.ts";
 export * from "./scratch.ts";
 export {

@@ -1,21 +1,21 @@
-/** Locked memory that stays open: for the moment in which the kernel or OpenSSL reads a key while a write is under way. */
-import sodium from "sodium-native";
+/** Guarded memory that stays open: for the moment in which the kernel or OpenSSL reads a key while a write is under way. */
+import { givePage, type LockedPage, takePage } from "./locked-pages.ts";
 
 /**
- * A locked, undumped, guard-paged buffer that can be read outside a synchronous call. The owner wipes it as soon as
- * the write's callback has come: before that libuv may still hold the address.
+ * Can be read outside a synchronous call. The owner wipes it as soon as the write's callback has come: before that libuv
+ * may still hold the address.
  */
 export class LockedScratch {
   readonly bytes: Buffer;
+  readonly #page: LockedPage;
 
-  private constructor(bytes: Buffer) {
-    this.bytes = bytes;
+  private constructor(page: LockedPage, length: number) {
+    this.#page = page;
+    this.bytes = page.bytes.subarray(0, length);
   }
 
   static allocate(length: number): LockedScratch {
-    const bytes = sodium.sodium_malloc(length);
-    bytes.fill(0);
-    return new LockedScratch(bytes);
+    return new LockedScratch(takePage(length), length);
   }
 
   /** Zeroes the first `length` bytes, all of them without a length. */
@@ -25,7 +25,6 @@ export class LockedScratch {
 
   /** Zeroes and gives the memory back; `bytes` must not be touched after it. */
   free(): void {
-    sodium.sodium_memzero(this.bytes);
-    sodium.sodium_free(this.bytes);
+    givePage(this.#page);
   }
 }

@@ -11,7 +11,7 @@ export const secretError = defineErrors("secrets", {
   SECRET_NAME_INVALID: {
     status: 400,
     exit: EXIT.usage,
-    title: "The name of a secret is letters, digits, . _ -, at most 100 characters",
+    title: "The name of a secret is letters, digits, . _ - and / between them, at most 100 characters",
   },
   SECRET_VALUE_INVALID: { status: 400, exit: EXIT.usage, title: "The value of the secret is empty or too long" },
   SECRET_DAMAGED: { status: 500, exit: EXIT.failed, title: "The record of the secret cannot be read" },
@@ -21,6 +21,19 @@ export const secretError = defineErrors("secrets", {
     title: "The secret was changed by somebody else at the same time",
     hint: "type the command again",
   },
+  SECRET_VERSION_MISSING: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "There is no such version of the secret",
+    hint: "modelkeep secret list",
+  },
+  SECRET_DRIVER_UNKNOWN: {
+    status: 400,
+    exit: EXIT.usage,
+    title: "The server has no such driver for secrets",
+    hint: "modelkeep secret put keeps the value in the server",
+  },
+  SECRET_REFERENCE_INVALID: { status: 400, exit: EXIT.usage, title: "The driver cannot read such a reference" },
   LEASE_NOT_FOUND: {
     status: 404,
     exit: EXIT.failed,
@@ -28,6 +41,25 @@ export const secretError = defineErrors("secrets", {
     hint: "modelkeep lease list",
   },
   LEASE_TTL_INVALID: { status: 400, exit: EXIT.usage, title: "The lease's time is out of its bounds" },
+  LEASE_PURPOSE_INVALID: {
+    status: 400,
+    exit: EXIT.usage,
+    title: "The lease must say what it is for, in at most 200 characters of one line",
+    hint: "modelkeep checkout NAME --purpose TEXT -- PROGRAM",
+  },
+  LEASE_RULES_INVALID: { status: 400, exit: EXIT.usage, title: "The rules for leases are out of their bounds" },
+  LEASE_USED_UP: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "The lease has been used as often as it may be",
+    hint: "check out again",
+  },
+  LEASE_LIFE_OVER: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "The lease has been renewed for as long as it may be",
+    hint: "check out again",
+  },
   LEASE_LIMIT: { status: 429, exit: EXIT.failed, title: "Too many leases are open" },
   TRANSPORT_KEY_UNKNOWN: {
     status: 409,

@@ -32,7 +32,10 @@ export class SecretJournal {
     }
   }
 
-  async recordEnd({ id, holder, secretName }: LeaseInfo, ended?: "expired" | "closed"): Promise<void> {
+  async recordEnd(
+    { id, holder, secretName }: Pick<LeaseInfo, "id" | "holder" | "secretName">,
+    ended?: "expired" | "closed",
+  ): Promise<void> {
     const data = { lease: id, ...(ended === undefined ? {} : { ended }) };
     await this.record({ action: "secret.checkin", by: holder, resource: secretRef(secretName), data });
   }

@@ -1,35 +1,59 @@
-/** The leases that this process holds: the only places where a key is in the clear. */
+/** The leases that this process gave out: where a key is in use, and when each of them ends. */
 import { type Clock, type EntityRef, entityText } from "../base/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
+import { Deadlines } from "./deadlines.ts";
 import { secretError } from "./errors.ts";
 import { SECRET_LIMITS } from "./limits.ts";
-import type { LeaseInfo } from "./secrets.ts";
+import type { LeaseRecord } from "./records.ts";
+import type { Source } from "./sources.ts";
 
-interface Held {
-  readonly info: LeaseInfo;
+export interface Held {
+  info: LeaseRecord;
   readonly key: GuardedBytes;
-  /** On the clock that only grows, in milliseconds: setting the machine's clock back lengthens no lease. */
-  readonly endsAt: number;
+  readonly source: Source;
+}
+
+export interface HeldLeasesOptions {
+  readonly clock: Clock;
+  /** Told of what has ended by the clock that only grows; the keys are wiped by then. */
+  readonly onDue: (ids: readonly string[]) => void;
+  /** Told once for each lease that is held no more. */
+  readonly onDrop: (source: Source) => void;
 }
 
 export class HeldLeases {
-  readonly #clock: Clock;
+  readonly #options: HeldLeasesOptions;
+  readonly #deadlines: Deadlines;
   readonly #held = new Map<string, Held>();
   readonly #perHolder = new Map<string, number>();
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
+  constructor(options: HeldLeasesOptions) {
+    this.#options = options;
+    this.#deadlines = new Deadlines(options.clock, (ids) => {
+      for (const id of ids) this.drop(id);
+      options.onDue(ids);
+    });
   }
 
   get count(): number {
     return this.#held.size;
   }
 
-  add(info: LeaseInfo, key: GuardedBytes): void {
-    this.mustHaveRoom(info.holder);
-    const endsAt = this.#clock.monotonic() + (info.expiresAt - info.issuedAt);
-    this.#held.set(info.id, { info, key, endsAt });
-    this.#count(info.holder, 1);
+  /** Throws LEASE_LIMIT. */
+  add(held: Held, milliseconds: number): void {
+    this.mustHaveRoom(held.info.holder);
+    this.#held.set(held.info.id, held);
+    this.#count(held.info.holder, 1);
+    this.watch(held.info.id, milliseconds);
+  }
+
+  /** `onDue` is told of this lease after so many milliseconds from now, whichever process holds it. */
+  watch(id: string, milliseconds: number): void {
+    this.#deadlines.set(id, this.#options.clock.monotonic() + milliseconds);
+  }
+
+  isWatched(id: string): boolean {
+    return this.#deadlines.has(id);
   }
 
   /** Throws LEASE_LIMIT. */
@@ -47,57 +71,34 @@ export class HeldLeases {
     else this.#perHolder.delete(name);
   }
 
-  get(id: string): LeaseInfo | undefined {
-    return this.#held.get(id)?.info;
-  }
-
-  ids(): readonly string[] {
-    return [...this.#held.keys()];
+  get(id: string): Held | undefined {
+    return this.#held.get(id);
   }
 
   /** Leases whose key is in this process; that of a checkout has gone to its holder. */
-  withKey(): readonly LeaseInfo[] {
+  withKey(): readonly LeaseRecord[] {
     return [...this.#held.values()].filter(({ key }) => !key.wiped).map(({ info }) => info);
   }
 
   /** Wipes the key; true when it was held here. */
   drop(id: string): boolean {
+    this.#deadlines.delete(id);
     const held = this.#held.get(id);
     if (!held) return false;
+    this.#held.delete(id);
     held.key.wipe();
     this.#count(held.info.holder, -1);
-    return this.#held.delete(id);
-  }
-
-  /** Where a key that is held now stands in the bytes. */
-  find(line: Buffer): readonly { readonly start: number; readonly end: number }[] {
-    return [...this.#held.values()].flatMap(({ key }) =>
-      key.wiped ? [] : key.use((bytes) => positionsOf(bytes, line)),
-    );
+    this.#options.onDrop(held.source);
+    return true;
   }
 
   dropSecret(name: string): void {
-    for (const [id, held] of this.#held) if (held.info.secretName === name) this.drop(id);
+    for (const [id, { info }] of this.#held) if (info.secretName === name) this.drop(id);
   }
 
-  dropAll(): void {
-    for (const id of this.ids()) this.drop(id);
+  /** Wipes every key and looks at no time any more. */
+  close(): void {
+    this.#deadlines.close();
+    for (const id of [...this.#held.keys()]) this.drop(id);
   }
-
-  /** Wipes what has ended by either clock, and says which. */
-  dropEnded(): readonly LeaseInfo[] {
-    const now = this.#clock.now();
-    const monotonic = this.#clock.monotonic();
-    const ended = [...this.#held.values()].filter((held) => held.endsAt <= monotonic || held.info.expiresAt <= now);
-    for (const held of ended) this.drop(held.info.id);
-    return ended.map((held) => held.info);
-  }
-}
-
-function positionsOf(key: Uint8Array, line: Buffer): { start: number; end: number }[] {
-  const found: { start: number; end: number }[] = [];
-  for (let at = line.indexOf(key); at >= 0; at = line.indexOf(key, at + key.length)) {
-    found.push({ start: at, end: at + key.length });
-  }
-  return found;
 }

@@ -1,36 +1,46 @@
-/** The service of secrets: records in the store, values with a driver, keys in guarded memory for the time of a lease. */
+/** The service of secrets: records in the store, values with a driver, leases beside them. */
 import {
   type Clock,
   type EntityRef,
-  entityText,
   type Log,
   ModelkeepError,
   type Random,
   type Recorder,
-  toHex,
   wipe,
 } from "../base/index.ts";
 import { GuardedBytes } from "../host/index.ts";
 import type { RecordStore, StoredRecord } from "../store/index.ts";
 import type { SecretDriver } from "./driver.ts";
-import { createEmbeddedDriver } from "./drivers/embedded.ts";
+import { createEmbeddedDriver, type StoringDriver } from "./drivers/embedded.ts";
 import { secretError } from "./errors.ts";
 import { SecretJournal, secretRef } from "./journal.ts";
-import { HeldLeases } from "./leases.ts";
+import { checkRules } from "./lease-rules.ts";
+import { Leasing } from "./leasing.ts";
 import { SECRET_LIMITS } from "./limits.ts";
+import { eachRecord } from "./pages.ts";
 import {
-  addVersion,
   checkSecretName,
-  currentVersion,
-  decodeLease,
   decodeSecret,
   encodeRecord,
-  type LeaseRecord,
   type SecretRecord,
+  type SecretVersion,
   TABLES,
+  toSecretInfo,
 } from "./records.ts";
-import type { Lease, LeaseInfo, LeaseOptions, PutOptions, SecretInfo, SecretService } from "./secrets.ts";
-import { findStale } from "./stale.ts";
+import type {
+  ByOptions,
+  Lease,
+  LeaseFilter,
+  LeaseInfo,
+  LeaseOptions,
+  LeaseRules,
+  PutOptions,
+  RotateOptions,
+  SecretInfo,
+  SecretService,
+} from "./secrets.ts";
+import { Sources } from "./sources.ts";
+import { addCandidate, addCurrent, promoteCandidate, retireOld, rollBack, type VersionStep } from "./versions.ts";
 
 export interface SecretServiceOptions {
   readonly store: RecordStore;
@@ -38,12 +48,15 @@ export interface SecretServiceOptions {
   readonly random: Random;
   readonly recorder: Recorder;
   readonly log: Log;
-  /** The embedded driver when absent. */
-  readonly driver?: SecretDriver;
+  /** Keeps what is put here; the embedded driver when absent. */
+  readonly driver?: StoringDriver;
+  /** Further keepers of secrets, for `link`. */
+  readonly drivers?: readonly SecretDriver[];
 }
 
-/** Every replica listens here: `secret NAME` after a change, `lease ID` after an end. */
+/** Every replica listens here: `secret NAME` after a change, `lease ID…` after an end, `renewed ID`. */
 const CHANNEL = "secrets";
+const SERVER: EntityRef = { type: "Server", id: "local" };
 
 export async function createSecretService(options: SecretServiceOptions): Promise<SecretService> {
   const service = new StoredSecrets(options);
@@ -51,79 +64,122 @@ export async function createSecretService(options: SecretServiceOptions): Promis
   return service;
 }
 
+/** What is written in one go: how the record changes, and what the audit log calls it. */
+interface Change {
+  readonly action: string;
+  readonly name: string;
+  readonly by: EntityRef;
+  readonly step: (before: SecretRecord) => VersionStep;
+}
+
 class StoredSecrets implements SecretService {
   readonly #options: SecretServiceOptions;
-  readonly #driver: SecretDriver;
-  readonly #held: HeldLeases;
+  readonly #driver: StoringDriver;
+  readonly #sources: Sources;
+  readonly #leasing: Leasing;
   readonly #journal: SecretJournal;
   readonly #listeners = new Set<(name: string) => void>();
   #unsubscribe: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #nextStoreSweepAt = 0;
-  #nextLookAt = 0;
-  #closed = false;
+  #nextSweepAt = 0;
 
   constructor(options: SecretServiceOptions) {
     this.#options = options;
     this.#driver = options.driver ?? createEmbeddedDriver(options);
-    this.#held = new HeldLeases(options.clock);
     this.#journal = new SecretJournal(options);
+    this.#sources = new Sources(options, [this.#driver, ...(options.drivers ?? [])]);
+    this.#leasing = new Leasing({
+      ...options,
+      journal: this.#journal,
+      sources: this.#sources,
+      secret: async (name) => decodeSecret((await this.#need(name)).value),
+      notify: (message) => options.store.notify(CHANNEL, message),
+    });
   }
 
   async start(): Promise<void> {
-    const { store } = this.#options;
+    const { store, clock } = this.#options;
     this.#unsubscribe = await store.subscribe(
       CHANNEL,
       (message) => this.#hear(message),
       () => void this.#reconcile(),
     );
-    this.#timer = setInterval(() => void this.#sweep(), SECRET_LIMITS.sweepMilliseconds).unref();
+    await this.#leasing.start();
+    this.#nextSweepAt = clock.monotonic() + SECRET_LIMITS.storeSweepMilliseconds;
+    this.#timer = setInterval(() => void this.#look(), SECRET_LIMITS.lookMilliseconds).unref();
   }
 
-  findHeld(line: Buffer): ReturnType<HeldLeases["find"]> {
-    return this.#held.find(line);
+  findHeld(line: Buffer) {
+    return this.#sources.live().flatMap((key) => key.use((bytes) => positionsOf(bytes, line)));
   }
 
-  async put(name: string, value: Uint8Array, options: PutOptions): Promise<SecretInfo> {
-    return this.#write("secret.put", name, value, options, false);
+  put(name: string, value: Uint8Array, options: PutOptions): Promise<SecretInfo> {
+    return this.#keep(
+      "secret.put",
+      name,
+      value,
+      options,
+      (before, added) => addCurrent(before, added, undefined),
+      true,
+    );
   }
 
-  async rotate(name: string, value: Uint8Array, options: PutOptions): Promise<SecretInfo> {
-    return this.#write("secret.rotate", name, value, options, true);
+  async rotate(name: string, value: Uint8Array, options: RotateOptions): Promise<SecretInfo> {
+    return this.#keep("secret.rotate", name, value, options, (before, added) =>
+      addCurrent(before, added, this.#graceUntil(options)),
+    );
   }
 
-  async #write(
+  stage(name: string, value: Uint8Array, options: ByOptions): Promise<SecretInfo> {
+    return this.#keep("secret.stage", name, value, options, addCandidate);
+  }
+
+  async #keep(
     action: string,
     name: string,
     value: Uint8Array,
     options: PutOptions,
-    mustExist: boolean,
+    step: (before: SecretRecord, added: Omit<SecretVersion, "version">) => VersionStep,
+    mayBeNew = false,
   ): Promise<SecretInfo> {
     const guarded = this.#takeValue(name, value, options);
     try {
-      const before = await this.#options.store.get(TABLES.secrets, name);
-      if (mustExist && !before) throw secretError("SECRET_NOT_FOUND", { detail: name });
-      const { next, dropped } = await this.#addVersion(name, guarded, options, before);
-      await this.#save(action, options.by, next, before);
-      for (const version of dropped) await this.#driver.delete(version.reference);
-      await this.#options.store.notify(CHANNEL, `secret ${name}`);
-      return toInfo(next);
+      const before = await this.#before(name, options, mayBeNew);
+      const reference = await this.#driver.write(guarded);
+      const added = { driver: this.#driver.kind, reference, createdAt: this.#options.clock.now() };
+      const change = { action, name, by: options.by, step: (record: SecretRecord) => step(record, added) };
+      return await this.#save(change, before, reference);
     } finally {
       guarded.wipe();
     }
   }
 
+  async link(
+    name: string,
+    { driver: kind, reference }: { readonly driver: string; readonly reference: string },
+    options: PutOptions,
+  ): Promise<SecretInfo> {
+    this.#leasing.mustBeOpen();
+    checkSecretName(name);
+    checkAbout(options.about);
+    if (kind === this.#driver.kind) throw secretError("SECRET_DRIVER_UNKNOWN", { detail: kind });
+    const driver = this.#sources.driver(kind);
+    if (reference.length < 1 || reference.length > SECRET_LIMITS.referenceCharacters)
+      throw secretError("SECRET_REFERENCE_INVALID");
+    driver.check?.(reference);
+    const before = await this.#before(name, options, true);
+    const added = { driver: kind, reference, createdAt: this.#options.clock.now() };
+    const step = (record: SecretRecord) => addCurrent(record, added, undefined);
+    return this.#save({ action: "secret.link", name, by: options.by, step }, before);
+  }
+
   #takeValue(name: string, value: Uint8Array, options: PutOptions): GuardedBytes {
     try {
-      this.#mustBeOpen();
+      this.#leasing.mustBeOpen();
       checkSecretName(name);
+      checkAbout(options.about);
       if (value.length < 1 || value.length > SECRET_LIMITS.valueBytes) {
         throw secretError("SECRET_VALUE_INVALID", { detail: `1 to ${SECRET_LIMITS.valueBytes} bytes are possible` });
-      }
-      if ((options.about ?? "").length > SECRET_LIMITS.aboutCharacters) {
-        throw secretError("SECRET_VALUE_INVALID", {
-          detail: `about: at most ${SECRET_LIMITS.aboutCharacters} characters`,
-        });
       }
       return GuardedBytes.take(value);
     } finally {
@@ -131,124 +187,145 @@ class StoredSecrets implements SecretService {
     }
   }
 
-  async #addVersion(name: string, value: GuardedBytes, options: PutOptions, before: StoredRecord | undefined) {
-    const createdAt = this.#options.clock.now();
-    const old: SecretRecord = before
-      ? decodeSecret(before.value)
-      : { name, about: "", current: 0, versions: [], createdAt, updatedAt: createdAt };
-    const reference = await this.#driver.write(value);
-    return addVersion(
-      { ...old, about: options.about ?? old.about },
-      { driver: this.#driver.kind, reference, createdAt },
-    );
+  /** The record as it is, with the words and rules of the options; a new one at version 0. */
+  async #before(name: string, { about, rules }: PutOptions, mayBeNew: boolean) {
+    const stored = await this.#options.store.get(TABLES.secrets, name);
+    if (!stored && !mayBeNew) throw secretError("SECRET_NOT_FOUND", { detail: name });
+    const now = this.#options.clock.now();
+    const old: SecretRecord = stored
+      ? decodeSecret(stored.value)
+      : { name, about: "", current: 0, versions: [], createdAt: now, updatedAt: now };
+    const record = { ...old, about: about ?? old.about, ...(rules ? { rules: checkRules(rules) } : {}) };
+    return { record, storedVersion: stored?.version ?? 0 };
   }
 
-  async #save(action: string, by: EntityRef, next: SecretRecord, before: StoredRecord | undefined): Promise<void> {
-    const event = { action, by, resource: secretRef(next.name), data: { version: next.current } };
-    const ifVersion = before?.version ?? 0;
+  #graceUntil({ graceSeconds }: RotateOptions): number | undefined {
+    if (graceSeconds === undefined) return undefined;
+    if (!Number.isInteger(graceSeconds) || graceSeconds < 0 || graceSeconds > SECRET_LIMITS.graceSeconds)
+      throw secretError("LEASE_TTL_INVALID", { detail: `grace: 0 to ${SECRET_LIMITS.graceSeconds} seconds` });
+    return this.#options.clock.now() + graceSeconds * 1000;
+  }
+
+  promote(name: string, options: RotateOptions): Promise<SecretInfo> {
+    const { clock } = this.#options;
+    const step = (record: SecretRecord) => promoteCandidate(record, this.#graceUntil(options), clock.now());
+    return this.#change({ action: "secret.promote", name, by: options.by, step });
+  }
+
+  rollBack(name: string, { by }: ByOptions): Promise<SecretInfo> {
+    const step = (record: SecretRecord) => rollBack(record, this.#options.clock.now());
+    return this.#change({ action: "secret.rollback", name, by, step }, true);
+  }
+
+  retire(name: string, { by }: ByOptions): Promise<SecretInfo> {
+    const step = (record: SecretRecord) => retireOld(record, this.#options.clock.now());
+    return this.#change({ action: "secret.retire", name, by, step }, true);
+  }
+
+  setRules(name: string, rules: LeaseRules, { by }: ByOptions): Promise<SecretInfo> {
+    const step = (record: SecretRecord): VersionStep => ({
+      next: { ...record, rules: checkRules(rules), updatedAt: this.#options.clock.now() },
+      dropped: [],
+    });
+    return this.#change({ action: "secret.rules", name, by, step });
+  }
+
+  async #change(change: Change, endLeases = false): Promise<SecretInfo> {
+    this.#leasing.mustBeOpen();
+    const stored = await this.#need(change.name);
+    const record = decodeSecret(stored.value);
+    return this.#save(change, { record, storedVersion: stored.version }, undefined, endLeases);
+  }
+
+  /** `written` is a reference that must be deleted again when the record cannot be kept. */
+  async #save(
+    { action, name, by, step }: Change,
+    before: { readonly record: SecretRecord; readonly storedVersion: number },
+    written?: string,
+    endLeases = false,
+  ): Promise<SecretInfo> {
     let mayBeThere = false;
     try {
+      const { next, dropped } = step(before.record);
+      const event = { action, by, resource: secretRef(name), data: { version: next.candidate ?? next.current } };
       await this.#journal.recorded(event, () => {
         mayBeThere = true;
-        return this.#options.store.put(TABLES.secrets, next.name, encodeRecord(next), { ifVersion });
+        return this.#options.store.put(TABLES.secrets, name, encodeRecord(next), { ifVersion: before.storedVersion });
       });
+      await this.#drop(name, dropped, endLeases ? by : undefined);
+      await this.#tell(name);
+      return toSecretInfo(next);
     } catch (error) {
       const lost = error instanceof ModelkeepError && error.code === "VERSION_CONFLICT";
       // A database that went away may have kept the record all the same: its value must be there then.
-      if (lost || !mayBeThere) await this.#driver.delete(currentVersion(next).reference);
-      throw lost ? secretError("SECRET_CHANGED", { detail: next.name, cause: error }) : error;
+      if (written !== undefined && (lost || !mayBeThere)) await this.#driver.delete(written);
+      throw lost ? secretError("SECRET_CHANGED", { detail: name, cause: error }) : error;
     }
   }
 
+  async #drop(name: string, dropped: readonly SecretVersion[], endedBy?: EntityRef): Promise<void> {
+    for (const { driver, reference, version } of dropped) {
+      await this.#sources.driver(driver).delete?.(reference);
+      if (endedBy) await this.#leasing.revoke({ secretName: name, version }, endedBy);
+    }
+  }
+
+  async #tell(name: string): Promise<void> {
+    await this.#leasing.markChange();
+    await this.#options.store.notify(CHANNEL, `secret ${name}`);
+  }
+
   async list(): Promise<readonly SecretInfo[]> {
-    const records = await this.#all(TABLES.secrets);
-    return records.map((record) => toInfo(decodeSecret(record.value)));
+    const found: SecretInfo[] = [];
+    for await (const { value } of eachRecord(this.#options.store, TABLES.secrets)) {
+      found.push(toSecretInfo(decodeSecret(value)));
+      if (found.length >= SECRET_LIMITS.listed) break;
+    }
+    return found;
   }
 
   async find(name: string): Promise<SecretInfo | undefined> {
     const record = await this.#options.store.get(TABLES.secrets, checkSecretName(name));
-    return record && toInfo(decodeSecret(record.value));
+    return record && toSecretInfo(decodeSecret(record.value));
   }
 
-  async delete(name: string, options: { readonly by: EntityRef }): Promise<void> {
+  async delete(name: string, options: ByOptions): Promise<void> {
     const { store } = this.#options;
     const record = decodeSecret((await this.#need(name)).value);
     const event = { action: "secret.delete", by: options.by, resource: secretRef(name) };
     await this.#journal.recorded(event, () => store.delete(TABLES.secrets, name));
-    for (const version of record.versions) await this.#driver.delete(version.reference);
-    for (const lease of await this.listLeases()) if (lease.secretName === name) await this.#end(lease.id);
-    this.#held.dropSecret(name);
-    await store.notify(CHANNEL, `secret ${name}`);
+    await this.#leasing.revoke({ secretName: name }, options.by);
+    this.#leasing.dropSecret(name);
+    for (const { driver, reference } of record.versions) await this.#sources.driver(driver).delete?.(reference);
+    await this.#tell(name);
   }
 
-  async lease(name: string, options: LeaseOptions): Promise<Lease> {
-    this.#mustBeOpen();
-    const ttlSeconds = checkTtl(options.ttlSeconds ?? SECRET_LIMITS.defaultLeaseSeconds);
-    const secret = decodeSecret((await this.#need(name)).value);
-    const info = this.#newLease(secret, options.holder, ttlSeconds);
-    this.#held.mustHaveRoom(info.holder);
-    const key = await this.#driver.read(currentVersion(secret).reference);
-    try {
-      const data = { lease: info.id, version: info.version, ttlSeconds };
-      const event = { action: "secret.lease", by: info.holder, resource: secretRef(name), data };
-      await this.#journal.recorded(event, () => this.#open(info, key));
-    } catch (error) {
-      key.wipe();
-      throw error;
-    }
-    return { ...info, key, checkIn: () => this.#checkInOwn(info) };
+  lease(name: string, options: LeaseOptions): Promise<Lease> {
+    return this.#leasing.lease(name, options);
   }
 
-  async #open(info: LeaseRecord, key: GuardedBytes): Promise<void> {
-    const { store } = this.#options;
-    await store.put(TABLES.leases, info.id, encodeRecord(info), { ifVersion: 0 });
-    try {
-      this.#mustBeOpen();
-      this.#held.add(info, key);
-    } catch (error) {
-      await store.delete(TABLES.leases, info.id);
-      throw error;
-    }
+  use(leaseId: string, holder: EntityRef) {
+    return this.#leasing.use(leaseId, holder);
   }
 
-  #newLease(secret: SecretRecord, holder: EntityRef, ttlSeconds: number): LeaseRecord {
-    const issuedAt = this.#options.clock.now();
-    return {
-      id: `lease_${toHex(this.#options.random.bytes(16))}`,
-      secretName: secret.name,
-      version: secret.current,
-      holder: { type: holder.type, id: holder.id },
-      issuedAt,
-      expiresAt: issuedAt + ttlSeconds * 1000,
-    };
+  renew(leaseId: string, options: { readonly holder: EntityRef; readonly ttlSeconds?: number }): Promise<LeaseInfo> {
+    return this.#leasing.renew(leaseId, options);
   }
 
-  async #checkInOwn(info: LeaseInfo): Promise<void> {
-    if (!this.#held.drop(info.id)) return;
-    await this.#end(info.id);
-    await this.#journal.recordEnd(info);
+  checkIn(leaseId: string, holder: EntityRef): Promise<void> {
+    return this.#leasing.checkIn(leaseId, holder);
   }
 
-  async checkIn(leaseId: string, holder: EntityRef): Promise<void> {
-    const info = await this.#needLease(leaseId);
-    if (entityText(info.holder) !== entityText(holder)) throw secretError("LEASE_NOT_FOUND");
-    this.#held.drop(leaseId);
-    await this.#end(leaseId);
-    await this.#journal.recordEnd(info);
+  listLeases(): Promise<readonly LeaseInfo[]> {
+    return this.#leasing.list();
   }
 
-  async listLeases(): Promise<readonly LeaseInfo[]> {
-    const now = this.#options.clock.now();
-    const records = await this.#all(TABLES.leases);
-    return records.map((record) => decodeLease(record.value)).filter((lease) => lease.expiresAt > now);
+  async revokeLease(leaseId: string, { by }: ByOptions): Promise<void> {
+    await this.#leasing.revoke({ leaseId }, by);
   }
 
-  async revokeLease(leaseId: string, options: { readonly by: EntityRef }): Promise<void> {
-    const info = await this.#needLease(leaseId);
-    this.#held.drop(leaseId);
-    await this.#end(leaseId);
-    const data = { lease: leaseId, holder: entityText(info.holder) };
-    await this.#journal.record({ action: "secret.revoke", by: options.by, resource: secretRef(info.secretName), data });
+  revoke(filter: LeaseFilter, { by }: ByOptions): Promise<readonly string[]> {
+    return this.#leasing.revoke(filter, by);
   }
 
   onChange(listener: (name: string) => void): () => void {
@@ -257,70 +334,46 @@ class StoredSecrets implements SecretService {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
     clearInterval(this.#timer);
-    const open = this.#held.ids().flatMap((id) => this.#held.get(id) ?? []);
-    this.#held.dropAll();
+    await this.#leasing.close();
     this.#unsubscribe?.();
-    await Promise.all(open.map((info) => this.#endUnasked(info, "closed")));
-  }
-
-  async #end(leaseId: string): Promise<void> {
-    await this.#options.store.delete(TABLES.leases, leaseId);
-    await this.#options.store.notify(CHANNEL, `lease ${leaseId}`);
   }
 
   #hear(message: string): void {
-    const [kind, id] = message.split(" ");
-    if (!id) return;
-    if (kind === "lease") this.#held.drop(id);
-    else if (kind === "secret") for (const listener of this.#listeners) listener(id);
+    const [kind = "", ...ids] = message.split(" ");
+    if (kind === "secret") this.#changed(ids);
+    else this.#leasing.hear(kind, ids);
   }
 
-  /** Messages may have been missed: what the store no longer knows is wiped, and everybody reads again. */
+  #changed(names: readonly string[]): void {
+    for (const name of names) for (const listener of this.#listeners) listener(name);
+  }
+
+  /** Messages may have been missed: what the store no longer knows is wiped, and who uses what has changed reads again. */
   async #reconcile(): Promise<void> {
-    for (const id of this.#held.ids()) {
-      const name = this.#held.get(id)?.secretName;
-      const known = await this.#options.store.get(TABLES.leases, id).catch(() => undefined);
-      if (!known) this.#held.drop(id);
-      if (name) for (const listener of this.#listeners) listener(name);
-    }
-  }
-
-  /** Ends what is over its time; a lease that could not be deleted from the store ends there by its own time. */
-  async #sweep(): Promise<void> {
-    for (const info of this.#held.dropEnded()) await this.#endUnasked(info, "expired");
-    const { clock, log } = this.#options;
-    const now = clock.monotonic();
-    const [looks, sweeps] = [now >= this.#nextLookAt, now >= this.#nextStoreSweepAt];
-    if (looks) this.#nextLookAt = now + SECRET_LIMITS.lookMilliseconds;
-    if (sweeps) this.#nextStoreSweepAt = now + SECRET_LIMITS.storeSweepMilliseconds;
-    try {
-      if (looks) await this.#look();
-      if (sweeps) await this.#sweepAbandoned();
-    } catch (error) {
-      log.warn("the leases in the store could not be read", { error });
-    }
+    await this.#guarded(async () => this.#changed(await this.#leasing.reconcile()));
   }
 
   async #look(): Promise<void> {
-    const { ended, changed } = await findStale(this.#options.store, this.#held.withKey());
-    for (const id of ended) this.#held.drop(id);
-    for (const name of changed) for (const listener of this.#listeners) listener(name);
+    const now = this.#options.clock.monotonic();
+    await this.#guarded(async () => this.#changed(await this.#leasing.look()));
+    if (now < this.#nextSweepAt) return;
+    this.#nextSweepAt = now + SECRET_LIMITS.storeSweepMilliseconds;
+    await this.#guarded(() => this.#leasing.sweep());
+    await this.#guarded(() => this.#endGrace());
   }
 
-  /** A process that was killed leaves its leases in the store. */
-  async #sweepAbandoned(): Promise<void> {
-    const before = this.#options.clock.now() - SECRET_LIMITS.abandonedMilliseconds;
-    const leases = (await this.#all(TABLES.leases)).map((record) => decodeLease(record.value));
-    for (const info of leases) if (info.expiresAt <= before) await this.#endUnasked(info, "expired");
+  async #endGrace(): Promise<void> {
+    const now = this.#options.clock.now();
+    for (const { name, graceUntil } of await this.list())
+      if (graceUntil !== undefined && graceUntil <= now) await this.retire(name, { by: SERVER });
   }
 
-  async #endUnasked(info: LeaseInfo, ended: "expired" | "closed"): Promise<void> {
+  async #guarded(work: () => Promise<void>): Promise<void> {
     try {
-      if (await this.#options.store.delete(TABLES.leases, info.id)) await this.#journal.recordEnd(info, ended);
-    } catch {
-      this.#options.log.warn("an ended lease could not be written down", { lease: info.id });
+      await work();
+    } catch (error) {
+      this.#options.log.warn("the leases in the store could not be read", { error });
     }
   }
 
@@ -329,46 +382,17 @@ class StoredSecrets implements SecretService {
     if (!record) throw secretError("SECRET_NOT_FOUND", { detail: name });
     return record;
   }
-
-  async #needLease(leaseId: string): Promise<LeaseRecord> {
-    const record = /^lease_[0-9a-f]{32}$/.test(leaseId)
-      ? await this.#options.store.get(TABLES.leases, leaseId)
-      : undefined;
-    if (!record) throw secretError("LEASE_NOT_FOUND");
-    return decodeLease(record.value);
-  }
-
-  async #all(table: string): Promise<readonly StoredRecord[]> {
-    const records: StoredRecord[] = [];
-    let after: string | undefined;
-    do {
-      const page = await this.#options.store.list(table, {
-        limit: SECRET_LIMITS.pageRecords,
-        ...(after ? { after } : {}),
-      });
-      records.push(...page.records);
-      after = page.next;
-    } while (after && records.length < SECRET_LIMITS.listed);
-    return records;
-  }
-
-  #mustBeOpen(): void {
-    if (this.#closed) throw secretError("SECRETS_CLOSED");
-  }
 }
 
-function checkTtl(ttlSeconds: number): number {
-  if (Number.isInteger(ttlSeconds) && ttlSeconds >= 1 && ttlSeconds <= SECRET_LIMITS.leaseSeconds) return ttlSeconds;
-  throw secretError("LEASE_TTL_INVALID", { detail: `1 to ${SECRET_LIMITS.leaseSeconds} seconds are possible` });
+function checkAbout(about = ""): void {
+  if (about.length > SECRET_LIMITS.aboutCharacters)
+    throw secretError("SECRET_VALUE_INVALID", { detail: `about: at most ${SECRET_LIMITS.aboutCharacters} characters` });
 }
 
-function toInfo(record: SecretRecord): SecretInfo {
-  return {
-    name: record.name,
-    about: record.about,
-    version: record.current,
-    versions: record.versions.map(({ version, createdAt }) => ({ version, createdAt })),
-    createdAt: record.createdAt,
-    updatedAt: record.updatedAt,
-  };
+function positionsOf(key: Uint8Array, line: Buffer): { start: number; end: number }[] {
+  const found: { start: number; end: number }[] = [];
+  for (let at = line.indexOf(key); at >= 0; at = line.indexOf(key, at + key.length)) {
+    found.push({ start: at, end: at + key.length });
+  }
+  return found;
 }

@@ -9,7 +9,10 @@ export interface Stale {
   readonly changed: readonly string[];
 }
 
-export async function findStale(store: Pick<RecordStore, "get">, held: readonly LeaseInfo[]): Promise<Stale> {
+export async function findStale(
+  store: Pick<RecordStore, "get">,
+  held: readonly Pick<LeaseInfo, "id" | "secretName" | "version">[],
+): Promise<Stale> {
   const [ended, changed]: [string[], string[]] = [[], []];
   const newest = new Map<string, number>();
   for (const { id, secretName, version } of held) {

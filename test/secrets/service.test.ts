@@ -17,6 +17,7 @@ async function setUp(shared = new MemoryShared()) {
   return { clock, recorder, store, secrets, shared };
 }
 
+const settled = () => new Promise((resolve) => setImmediate(resolve));
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
 
 test("a value is wiped when it is put, and comes back only in guarded memory", async (t) => {
@@ -57,7 +58,7 @@ test("rotation makes versions, keeps two values, and leaves open leases their ow
 });
 
 test("times: no lease over an hour, the end by either clock wipes", async (t) => {
-  t.mock.timers.enable({ apis: ["setInterval"] });
+  t.mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
   const { secrets, clock, recorder } = await setUp();
   await secrets.put("k", utf8("value"), { by });
   for (const ttlSeconds of [0, -1, 3601, 1.5, Number.NaN]) {
@@ -65,12 +66,12 @@ test("times: no lease over an hour, the end by either clock wipes", async (t) =>
   }
   const lease = await secrets.lease("k", { holder, ttlSeconds: 10 });
   clock.at += 9_999;
-  t.mock.timers.tick(SECRET_LIMITS.sweepMilliseconds);
+  t.mock.timers.tick(9_999);
   assert.equal(lease.key.wiped, false);
   clock.at += 1;
-  t.mock.timers.tick(SECRET_LIMITS.sweepMilliseconds);
+  t.mock.timers.tick(1);
   assert.equal(lease.key.wiped, true);
-  await new Promise((resolve) => setImmediate(resolve));
+  await settled();
   assert.deepEqual(await secrets.listLeases(), []);
   assert.equal(recorder.events.at(-1)?.data?.ended, "expired");
   await secrets.close();
@@ -160,21 +161,21 @@ test("one holder cannot take the room of all, and a lease that was refused leave
 });
 
 test("leases of a process that was killed do not stay for ever, and the end of every lease is recorded", async (t) => {
-  t.mock.timers.enable({ apis: ["setInterval"] });
+  t.mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
   const shared = new MemoryShared();
   const killed = await setUp(shared);
   await killed.secrets.put("k", utf8("value"), { by });
   const { id } = await killed.secrets.lease("k", { holder, ttlSeconds: 60 });
   t.mock.timers.reset();
-  t.mock.timers.enable({ apis: ["setInterval"] });
+  t.mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
   const next = await setUp(shared);
-  const settled = () => new Promise((resolve) => setImmediate(resolve));
-  next.clock.at += 60_000 + SECRET_LIMITS.abandonedMilliseconds - 1;
-  t.mock.timers.tick(SECRET_LIMITS.sweepMilliseconds);
+  const until = 60_000 + SECRET_LIMITS.abandonedMilliseconds;
+  next.clock.at += until - 1;
+  t.mock.timers.tick(until - 1);
   await settled();
   assert.equal(shared.tables.get("leases")?.size, 1);
-  next.clock.at += SECRET_LIMITS.storeSweepMilliseconds;
-  t.mock.timers.tick(SECRET_LIMITS.sweepMilliseconds);
+  next.clock.at += 1;
+  t.mock.timers.tick(1);
   await settled();
   assert.equal(shared.tables.get("leases")?.size, 0);
   assert.deepEqual(next.recorder.events.at(-1)?.data, { lease: id, ended: "expired" });
@@ -206,7 +207,7 @@ test("what failed is not left in the log as allowed, and a record that may be th
 });
 
 test("a lease that was revoked and a secret that was rotated are found without a message", async (t) => {
-  t.mock.timers.enable({ apis: ["setInterval"] });
+  t.mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
   const shared = new MemoryShared();
   const [one, two] = [await setUp(shared), await setUp(shared)];
   const heard: string[] = [];
@@ -214,8 +215,8 @@ test("a lease that was revoked and a secret that was rotated are found without a
   two.store.notify = async () => undefined;
   const look = async () => {
     one.clock.at += SECRET_LIMITS.lookMilliseconds;
-    t.mock.timers.tick(SECRET_LIMITS.sweepMilliseconds);
-    await new Promise((resolve) => setImmediate(resolve));
+    t.mock.timers.tick(SECRET_LIMITS.lookMilliseconds);
+    await settled();
   };
   await one.secrets.put("k", utf8("value-1"), { by });
   const [revoked, old] = [await one.secrets.lease("k", { holder }), await one.secrets.lease("k", { holder })];

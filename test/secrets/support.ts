@@ -35,7 +35,9 @@ export class MemoryStore implements RecordStore {
     return this.#table(table).delete(id);
   }
   async list(table: string, options: { prefix?: string; after?: string; limit?: number } = {}): Promise<RecordPage> {
-    const ids = [...this.#table(table).keys()].sort().filter((id) => !options.after || id > options.after);
+    const ids = [...this.#table(table).keys()]
+      .sort()
+      .filter((id) => id.startsWith(options.prefix ?? "") && (!options.after || id > options.after));
     const page = ids.slice(0, options.limit ?? 200);
     const records = page.flatMap((id) => this.#table(table).get(id) ?? []);
     const last = page.at(-1);

@@ -1,5 +1,5 @@
 /** Keeps values in the server's own store, whose barrier encrypts them. */
-import { type Random, toHex, wipe } from "../../base/index.ts";
+import { copySecret, type Random, toHex, wipe } from "../../base/index.ts";
 import { GuardedBytes } from "../../host/index.ts";
 import type { RecordStore } from "../../store/index.ts";
 import type { SecretDriver } from "../driver.ts";
@@ -7,13 +7,20 @@ import { secretError } from "../errors.ts";
 
 const TABLE = "secret-values";
 
-export function createEmbeddedDriver(options: { readonly store: RecordStore; readonly random: Random }): SecretDriver {
+export interface EmbeddedDriverOptions {
+  readonly store: RecordStore;
+  readonly random: Random;
+}
+
+export type StoringDriver = SecretDriver & Required<Pick<SecretDriver, "write" | "delete">>;
+
+export function createEmbeddedDriver(options: EmbeddedDriverOptions): StoringDriver {
   const { store, random } = options;
   return {
     kind: "embedded",
     async write(value) {
       const reference = toHex(random.bytes(16));
-      const copy = copyOffHeap(value);
+      const copy = value.use(copySecret);
       try {
         await store.put(TABLE, reference, copy, { ifVersion: 0 });
       } finally {
@@ -24,17 +31,10 @@ export function createEmbeddedDriver(options: { readonly store: RecordStore; rea
     async read(reference) {
       const record = await store.get(TABLE, reference);
       if (!record) throw secretError("SECRET_NOT_FOUND");
-      return GuardedBytes.take(record.value);
+      return { key: GuardedBytes.take(record.value) };
     },
     async delete(reference) {
       await store.delete(TABLE, reference);
     },
   };
-}
-
-/** Memory of its own outside V8's heap: arrays of up to 64 bytes inside it are moved, and the old place is not wiped. */
-function copyOffHeap(value: GuardedBytes): Uint8Array {
-  const copy = new Uint8Array(new ArrayBuffer(value.length));
-  value.use((bytes) => copy.set(bytes));
-  return copy;
 }
