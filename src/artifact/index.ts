@@ -8,5 +8,5 @@ export * from "./formats/index.ts";
 export { ARTIFACT_LIMITS } from "./limits.ts";
 export { OciContent } from "./oci-content.ts";
 export { StoreContent } from "./store-content.ts";
-export { openBlobStore } from "./stores/open-store.ts";
+export { openBlobStore, storeSettings } from "./stores/open-store.ts";
 export * from "./walk.ts";

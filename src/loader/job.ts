@@ -1,5 +1,6 @@
 /** What the outer and the inner half of the loader tell each other, over pipes: nothing of it is in argv or environment. */
 import { z } from "zod";
+import { STORE_LIMITS } from "../backends/index.ts";
 import { concatBytes, ModelkeepError, parseJson, uint32be, utf8 } from "../base/index.ts";
 import { loaderError } from "./errors.ts";
 import { LOADER_LIMITS } from "./limits.ts";
@@ -24,6 +25,8 @@ const jobSchema = z.strictObject({
   folder: z.string(),
   allow_swap: z.boolean(),
   mount_tool: z.string(),
+  /** What a store over the network is asked with: the inner half has no environment. */
+  store_settings: z.record(z.string().max(64), z.string().max(STORE_LIMITS.credentialBytes)).optional(),
 });
 
 export type Job = z.output<typeof jobSchema>;

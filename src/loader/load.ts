@@ -23,7 +23,7 @@ export async function loadModel(job: Job, packageKey: GuardedBytes, ports: LoadP
   checkSwap({ noSwap: mount.noSwap, devices: await swapDevices(), allowed: job.allow_swap });
   const into = createFolderSink(job.folder);
   const seal = await openSealedPackage({
-    store: await openBlobStore(job.store_uri),
+    store: await openBlobStore(job.store_uri, { env: job.store_settings ?? {} }),
     prefix: job.prefix,
     trust: pinKeys(job.public_keys),
     packageKey,

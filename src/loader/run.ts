@@ -1,7 +1,7 @@
 /** Runs a program on a sealed model: verifies without a key, opens a namespace, hands job and key to the inner half, waits. */
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
-import { openBlobStore } from "../artifact/index.ts";
+import { openBlobStore, storeSettings } from "../artifact/index.ts";
 import type { ModelkeepError } from "../base/index.ts";
 import { type GuardedBytes, LockedScratch, os, signalGroup, spawnProcess, systemErrorCode } from "../host/index.ts";
 import { sealingError, type VerifiedSeal, verifySealed } from "../sealing/index.ts";
@@ -56,6 +56,7 @@ async function prepare(options: RunSealedOptions): Promise<Plan> {
     folder,
     allow_swap: options.insecureAllowSwap === true,
     mount_tool: await findTool("mount"),
+    store_settings: storeSettings(options.storeUri, options.env),
   };
   const words = [program, ...rest.map((text) => text.replaceAll("{model}", () => model))];
   return { job, words: await launchWords(namespace, words), contained: namespace.contained };
@@ -64,7 +65,7 @@ async function prepare(options: RunSealedOptions): Promise<Plan> {
 /** Needs no key: a model that is not the published one is refused before anything else happens. */
 async function verifyStored(options: RunSealedOptions): Promise<VerifiedSeal> {
   const { storeUri, prefix, rootDigest, packageId } = options;
-  const store = await openBlobStore(storeUri);
+  const store = await openBlobStore(storeUri, { env: options.env });
   const seal = await verifySealed({ store, prefix, trust: pinKeys(options.trust.publicKeys) });
   const same =
     (rootDigest === undefined || rootDigest === seal.manifest.rootDigest) &&

@@ -136,6 +136,27 @@ class Copy {
       this.#tell(name, bytes);
       return;
     }
+    for (let attempt = 1; !(await this.#copied(name, modelPath, bytes, attempt)); attempt++);
+    this.counts.copiedBlobs++;
+  }
+
+  /** False where the connection broke in a way that the store could not mend: then from the start of the blob. */
+  async #copied(name: string, modelPath: string, bytes: number | undefined, attempt: number): Promise<boolean> {
+    const told = this.#done;
+    try {
+      await this.#write(name, modelPath, bytes);
+      return true;
+    } catch (error) {
+      const isBroken = error instanceof ModelkeepError && error.code === "STORE_UNREACHABLE";
+      if (!isBroken || attempt >= SEALING_LIMITS.copyAttempts) throw error;
+      this.#done = Math.min(this.#done, told);
+      return false;
+    }
+  }
+
+  async #write(name: string, modelPath: string, bytes: number | undefined): Promise<void> {
+    const { from, to } = this.#options;
+    const [source, target] = [layout.blobName(from.prefix, name), layout.blobName(to.prefix, name)];
     const hash = createHash("sha256");
     const chunks = this.#chunks(from.store, source, (chunk) => {
       hash.update(chunk);
@@ -144,7 +165,6 @@ class Copy {
     const written = await to.store.write(target, chunks, { ...(bytes === undefined ? {} : { bytes }), modelPath });
     if (!written.confirmed && hash.digest("hex") !== (await this.#digest(to.store, target)))
       throw sealingError("SEALED_TAMPERED", { detail: `${name} was not kept by the target as it was written` });
-    this.counts.copiedBlobs++;
     this.counts.bytes += written.bytes;
   }
 

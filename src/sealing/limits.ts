@@ -16,6 +16,8 @@ export const SEALING_LIMITS = {
   localBatchSegments: 16,
   /** Blobs that are copied from store to store at once. */
   copiesAtOnce: 16,
+  /** Of one blob. */
+  copyAttempts: 3,
   /** What all of them may take of memory, and what one is counted for at most. */
   copyBudgetBytes: 256 * 1024 * 1024,
   copyBlobBytes: 64 * 1024 * 1024,

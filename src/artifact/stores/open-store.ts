@@ -29,6 +29,18 @@ const OBJECTS: Readonly<Record<string, typeof openS3>> = {
   s3: openS3,
 };
 
+const SETTINGS =
+  /^(?:AWS_|AZURE_|GOOGLE_|GCE_METADATA_|MODELKEEP_REGISTRY_)|^(?:CLOUDSDK_CONFIG|STORAGE_EMULATOR_HOST|DOCKER_CONFIG|REGISTRY_AUTH_FILE|SSL_CERT_FILE)$/;
+
+/** The part of an environment that a store of that URI looks at; nothing for a folder. */
+export function storeSettings(uri: string, env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const settings: Record<string, string> = {};
+  if (uri.startsWith("file:")) return settings;
+  for (const [name, value] of Object.entries(env))
+    if (value !== undefined && SETTINGS.test(name)) settings[name] = value;
+  return settings;
+}
+
 function folderOf(uri: string): string {
   try {
     const path = fileURLToPath(uri);

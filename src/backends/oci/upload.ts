@@ -76,6 +76,8 @@ export class BlobUpload {
 
   async #reached(): Promise<number> {
     const answer = await this.#registry.call({ access: "push", method: "GET", path: this.#location });
+    // Some registries forget an upload that came further than they could tell: it is to be sent from its start.
+    if (answer.status === 404) return Number.NaN;
     if (answer.status !== 204) throw this.#registry.refused(answer);
     if (answer.headers.location !== undefined) this.#location = locationOf(this.#registry, answer);
     const last = /^(?:bytes=)?0-(\d{1,16})$/.exec(answer.headers.range ?? "")?.[1];
