@@ -1,15 +1,15 @@
-/** Makes a piece of the museum, once per format version: `node test/museum/make-sealed.ts sealed-v1`. Old pieces are never made again. */
+/** Makes a piece of the museum, once per format version: `node test/museum/make-sealed.ts sealed-v1 sha256`. Old pieces are never made again. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { openBlobStore } from "../../src/artifact/index.ts";
 import { createKeyFile, openKeyWrapper } from "../../src/backends/index.ts";
 import { systemRandom as random } from "../../src/host/index.ts";
-import { sealModel } from "../../src/sealing/index.ts";
+import { type LeafHashName, sealModel } from "../../src/sealing/index.ts";
 import { signModel, trustKeys, verifyBundle } from "../../src/signing/index.ts";
 import { makePair } from "../sealing/support.ts";
 
-const [name = ""] = process.argv.slice(2);
+const [name = "", leafHash = "sha256"] = process.argv.slice(2);
 const piece = join(import.meta.dirname, name);
 if (name === "" || existsSync(piece)) throw new Error("name a piece that is not there yet");
 
@@ -36,5 +36,8 @@ const wrapper = {
   }),
 };
 const store = await openBlobStore(pathToFileURL(join(piece, "sealed")).href);
-await sealModel({ root, bundle, manifest, signer, wrappers: [wrapper], store, prefix: "", random });
+await sealModel({
+  ...{ root, bundle, manifest, signer, wrappers: [wrapper], store, prefix: "", random },
+  leafHash: leafHash as LeafHashName,
+});
 process.stdout.write(readFileSync(join(piece, "sealed/envelope.json")));

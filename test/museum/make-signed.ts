@@ -2,9 +2,19 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OID, toPem } from "../../src/codec/index.ts";
-import { loadEcSigner, type SignOptions, signModel, signStatement, withCertificates } from "../../src/signing/index.ts";
+import { systemClock, systemRandom } from "../../src/host/index.ts";
+import {
+  loadEcSigner,
+  openKeylessSigner,
+  type SignOptions,
+  signModel,
+  signStatement,
+  withCertificates,
+} from "../../src/signing/index.ts";
 import { makePair } from "../sealing/support.ts";
+import { KeylessCounterpart, makeToken } from "../signing/keyless-sign-counterpart.ts";
 import { commonName, makeAuthority, makeCertificate } from "../support/der-writer.ts";
+import { StampingAuthority } from "../support/tsa.ts";
 
 const [name = ""] = process.argv.slice(2);
 const piece = join(import.meta.dirname, name);
@@ -50,10 +60,33 @@ for (const curve of ["P-256", "P-384", "P-521"]) {
   const statement = { predicateType: "urn:modelkeep:museum:v1", predicate: { kept: true }, rootDigest, name: "model" };
   writeFileSync(join(piece, "statement.json"), await signStatement({ ...statement, signer }));
 }
-await add("certificate", {
-  signer: withCertificates(
-    loadEcSigner(Buffer.from(leafKey)),
-    { certificate: Buffer.from(pemOf(leaf.der)), chain: Buffer.from(pemOf(middle.der)) },
-    AT,
-  ),
-});
+const certified = withCertificates(
+  loadEcSigner(Buffer.from(leafKey)),
+  { certificate: Buffer.from(pemOf(leaf.der)), chain: Buffer.from(pemOf(middle.der)) },
+  AT,
+);
+await add("certificate", { signer: certified });
+
+const stamper = new StampingAuthority();
+writeFileSync(join(piece, "stamp-root.crt"), pemOf(stamper.root.der));
+const stamp = async (bytes: Uint8Array) => [stamper.stamp({ bytes, at: AT })];
+await add("certificate-stamped", { signer: { ...certified, stamp } });
+const { signer: stamped, publicPem: stampedPem } = makePair();
+writeFileSync(join(piece, "stamped.pub"), stampedPem);
+await add("key-stamped", { signer: { ...stamped, stamp } });
+
+/** Its proofs say when it was signed, so that no clock is asked when it is verified. */
+const counterpart = await KeylessCounterpart.start();
+writeFileSync(join(piece, "trusted-root.json"), counterpart.trustedRoot());
+for (const version of [1, 2] as const) {
+  const signer = await openKeylessSigner({
+    fetch: globalThis.fetch,
+    clock: systemClock,
+    random: systemRandom,
+    token: { env: { SIGSTORE_ID_TOKEN: makeToken() } },
+    endpoints: counterpart.endpoints(version),
+    trustedRoot: counterpart.trustedRoot(),
+  });
+  await add(`keyless-log-${version}`, { signer });
+}
+process.exit();
