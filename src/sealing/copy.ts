@@ -142,24 +142,25 @@ class Copy {
 
   /** False where the connection broke in a way that the store could not mend: then from the start of the blob. */
   async #copied(name: string, modelPath: string, bytes: number | undefined, attempt: number): Promise<boolean> {
-    const told = this.#done;
+    const told = { bytes: 0 };
     try {
-      await this.#write(name, modelPath, bytes);
+      await this.#write(name, modelPath, bytes, told);
       return true;
     } catch (error) {
       const isBroken = error instanceof ModelkeepError && error.code === "STORE_UNREACHABLE";
       if (!isBroken || attempt >= SEALING_LIMITS.copyAttempts) throw error;
-      this.#done = Math.min(this.#done, told);
+      this.#tell(name, -told.bytes);
       return false;
     }
   }
 
-  async #write(name: string, modelPath: string, bytes: number | undefined): Promise<void> {
+  async #write(name: string, modelPath: string, bytes: number | undefined, told: { bytes: number }): Promise<void> {
     const { from, to } = this.#options;
     const [source, target] = [layout.blobName(from.prefix, name), layout.blobName(to.prefix, name)];
     const hash = createHash("sha256");
     const chunks = this.#chunks(from.store, source, (chunk) => {
       hash.update(chunk);
+      told.bytes += chunk.length;
       this.#tell(name, chunk.length);
     });
     const written = await to.store.write(target, chunks, { ...(bytes === undefined ? {} : { bytes }), modelPath });
