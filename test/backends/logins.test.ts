@@ -173,6 +173,33 @@ test("aws: an instance tells its role by IMDSv2 alone, a container's host tells 
   machine.role = "keeper";
 });
 
+test("aws: a role's keys are kept, told in copies, and fetched anew before they end or when they are refused", async () => {
+  const clock = turningClock();
+  const env = { AWS_SHARED_CREDENTIALS_FILE: join(empty, "none"), AWS_EC2_METADATA_SERVICE_ENDPOINT: machine.origin };
+  const source = new AwsCredentialSource(portsOf(env, clock), "eu-central-1");
+  const idOf = async () => {
+    const { accessKeyId, secretKey, sessionToken } = await source.get();
+    assert.equal(secretKey.use(text), machine.keys.get(accessKeyId));
+    secretKey.wipe();
+    sessionToken?.wipe();
+    return accessKeyId;
+  };
+  const first = await idOf();
+  assert.deepEqual(new Set(await Promise.all(Array.from({ length: 20 }, idOf))), new Set([first]));
+  clock.turn(3_200);
+  assert.equal(await idOf(), first);
+  clock.turn(150);
+  const second = await idOf();
+  assert.notEqual(second, first);
+  assert.equal(source.refused(), true);
+  assert.notEqual(await idOf(), second);
+  const fixed = new AwsCredentialSource(
+    portsOf({ ...env, AWS_ACCESS_KEY_ID: "AKIAENV", AWS_SECRET_ACCESS_KEY: "s" }),
+    "x",
+  );
+  assert.equal(fixed.refused(), false, "there is nothing else to try");
+});
+
 test("aws: keys in the environment win over a role, and a profile's over that of an instance", async () => {
   const asked = machine.seen.length;
   const file = join(temporaryFolder(), "credentials");

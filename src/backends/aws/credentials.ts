@@ -1,6 +1,6 @@
 /** AWS credentials from the environment, a profile in the shared credentials file, or the role that a machine has. */
 import { join } from "node:path";
-import { type Clock, fromUtf8, type Random, utf8, wipe } from "../../base/index.ts";
+import { type Clock, copySecret, fromUtf8, type Random, utf8, wipe } from "../../base/index.ts";
 import { files, GuardedBytes, homeDirectory } from "../../host/index.ts";
 import { backendError } from "../errors.ts";
 import { BACKEND_LIMITS } from "../limits.ts";
@@ -62,13 +62,8 @@ export function wipeCredentials({ secretKey, sessionToken }: AwsCredentials): vo
   sessionToken?.wipe();
 }
 
-/** Keys that stay, without those of a role: see AwsCredentialSource. */
-export async function loadAwsCredentials(env: FullPorts["env"]): Promise<AwsCredentials> {
-  return env.AWS_ACCESS_KEY_ID ? fromEnvironment(env) : fromProfile(env);
-}
-
 function copyCredentials({ accessKeyId, secretKey, sessionToken }: AwsCredentials): AwsCredentials {
-  const copy = (bytes: GuardedBytes) => bytes.use((open) => GuardedBytes.take(open.slice()));
+  const copy = (bytes: GuardedBytes) => GuardedBytes.take(bytes.use(copySecret));
   return { accessKeyId, secretKey: copy(secretKey), sessionToken: sessionToken && copy(sessionToken) };
 }
 

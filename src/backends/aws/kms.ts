@@ -84,7 +84,7 @@ class AwsWrapper implements KeyWrapper {
 
   /** ReEncrypt, which works within one region. */
   async moveTo(wrapped: WrappedKey, context: WrapContext, to: KeyWrapper): Promise<WrappedKey | undefined> {
-    if (!(to instanceof AwsWrapper) || to.#client.key.endpoint !== this.#client.key.endpoint) return undefined;
+    if (!(to instanceof AwsWrapper) || to.#client.key.region !== this.#client.key.region) return undefined;
     const request = {
       CiphertextBlob: toBase64(wrapped.ciphertext),
       SourceKeyId: this.#arn,

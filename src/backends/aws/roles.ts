@@ -1,6 +1,6 @@
 /** The keys of the role that a machine has: by a web identity, from its container's host, or from its instance. */
 import { z } from "zod";
-import { fromUtf8, ModelkeepError, utf8, wipe } from "../../base/index.ts";
+import { copySecret, fromUtf8, ModelkeepError, utf8, wipe } from "../../base/index.ts";
 import { GuardedBytes } from "../../host/index.ts";
 import { backendError } from "../errors.ts";
 import { type HttpAnswer, HttpService, readAuthorities, safeOrigin } from "../http-service.ts";
@@ -65,7 +65,7 @@ function webIdentity(ports: AwsCredentialPorts, region: string, path: string): R
       const ca = await readAuthorities(env.AWS_CA_BUNDLE);
       const http = new HttpService(place.origin, metadataPorts(ports, "far"), { ca });
       using token = await readSecretFile(path, { mayBeOpenToOthers: true });
-      const secret = token.use((bytes) => bytes.slice());
+      const secret = token.use(copySecret);
       const answer = await postForm(http, { path: "/", secretName: "WebIdentityToken", secret, fields });
       refuseLogin(answer, "AssumeRoleWithWebIdentity");
       const { accessKeyId, expiration, secretKey, sessionToken } = takeSts(answer.body);

@@ -99,7 +99,8 @@ class Passphrase implements KeyWrapper {
     const message = (await this.#opened(use)).use(copySecret);
     try {
       const bytes = await argon2id(message, parameters);
-      const [kek, commitment] = [copySecret(bytes.subarray(0, KEY_BYTES)), bytes.slice(KEY_BYTES)];
+      const kek = copySecret(bytes.subarray(0, KEY_BYTES));
+      const commitment = copySecret(bytes.subarray(KEY_BYTES));
       wipe(bytes);
       return { kek, commitment };
     } finally {
