@@ -85,7 +85,8 @@ export class KeyRing {
       throw gatewayError("PROVIDER_KEY_UNAVAILABLE", { detail: "it is no printable ASCII of 8 to 8,192 bytes" });
     }
     const now = this.#clock.monotonic();
-    const renewAt = now + INTERNALS.keyRenewSeconds * 1000;
+    // A rule of the secret, or what a keeper of secrets lent, may have made it shorter than what was asked for.
+    const renewAt = now + (lease.expiresAt - lease.issuedAt) * INTERNALS.keyRenewPart;
     const entry: Entry = { lease, slot: this.#slots.add(lease.key), renewAt, users: 0, usedAt: now, stale: false };
     this.#entries.set(name, entry);
     return entry;
@@ -93,7 +94,8 @@ export class KeyRing {
 
   async #grant(name: string): Promise<Lease> {
     try {
-      return await this.#secrets.lease(name, { holder: HOLDER, ttlSeconds: INTERNALS.keyLeaseSeconds });
+      const options = { holder: HOLDER, ttlSeconds: INTERNALS.keyLeaseSeconds, purpose: "gateway" };
+      return await this.#secrets.lease(name, options);
     } catch (error) {
       throw gatewayError("PROVIDER_KEY_UNAVAILABLE", { detail: "no lease was granted", cause: error });
     }

@@ -61,7 +61,7 @@ export const GATEWAY_INTERNALS = {
   keptScratches: 64,
   /** The gateway's own lease of a provider key, in seconds, and the part of it after which a new one is taken. */
   keyLeaseSeconds: 900,
-  keyRenewSeconds: 600,
+  keyRenewPart: 2 / 3,
   /** A key that no request used for this long is checked in, in milliseconds. */
   keyIdleMilliseconds: 60_000,
   /** Policy decisions that are remembered, and for how long, in milliseconds. */

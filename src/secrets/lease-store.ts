@@ -2,6 +2,7 @@
 import { type Clock, ModelkeepError } from "../base/index.ts";
 import type { RecordStore, RecordTransaction } from "../store/index.ts";
 import { secretError } from "./errors.ts";
+import { GroupWrites } from "./group-writes.ts";
 import { SECRET_LIMITS } from "./limits.ts";
 import { eachRecord } from "./pages.ts";
 import { decodeLease, decodeSeen, encodeRecord, type LeaseRecord, placeId, TABLES } from "./records.ts";
@@ -9,9 +10,11 @@ import { decodeLease, decodeSeen, encodeRecord, type LeaseRecord, placeId, TABLE
 export class LeaseStore {
   readonly #store: RecordStore;
   readonly #clock: Clock;
+  readonly #writes: GroupWrites;
 
   constructor(store: RecordStore, clock: Clock) {
     this.#store = store;
+    this.#writes = new GroupWrites(store);
     this.#clock = clock;
   }
 
@@ -19,7 +22,7 @@ export class LeaseStore {
   async open(lease: LeaseRecord, maxLeases: number | undefined): Promise<void> {
     const bytes = encodeRecord(lease);
     if (maxLeases === undefined) {
-      await this.#store.put(TABLES.leases, lease.id, bytes, { ifVersion: 0 });
+      await this.#writes.add((tx) => tx.put(TABLES.leases, lease.id, bytes));
       return;
     }
     await this.#store.transaction(async (tx) => {
@@ -32,17 +35,16 @@ export class LeaseStore {
 
   /** True when it was there: of all who end a lease at once, one is told so. */
   async end(lease: LeaseRecord): Promise<boolean> {
-    if (!lease.counted) return this.#store.delete(TABLES.leases, lease.id);
-    return this.#store.transaction(async (tx) => {
-      await tx.delete(TABLES.places, placeId(lease));
+    return this.#writes.add(async (tx) => {
+      if (lease.counted) await tx.delete(TABLES.places, placeId(lease));
       return tx.delete(TABLES.leases, lease.id);
     });
   }
 
   /** Like `end`, and marks that something changed, for replicas that get no message. */
   async revoke(lease: LeaseRecord): Promise<boolean> {
-    return this.#store.transaction(async (tx) => {
-      await tx.delete(TABLES.places, placeId(lease));
+    return this.#writes.add(async (tx) => {
+      if (lease.counted) await tx.delete(TABLES.places, placeId(lease));
       await markChange(tx, this.#clock.now());
       return tx.delete(TABLES.leases, lease.id);
     });

@@ -7,6 +7,8 @@ import type { RecordPage, RecordStore, RecordTransaction, StoredRecord } from ".
 export class MemoryShared {
   readonly tables = new Map<string, Map<string, StoredRecord>>();
   readonly listeners = new Set<{ channel: string; onMessage: (message: string) => void }>();
+  /** Transactions wait for each other here. */
+  tail: Promise<unknown> = Promise.resolve();
 }
 
 export class MemoryStore implements RecordStore {
@@ -44,7 +46,9 @@ export class MemoryStore implements RecordStore {
     return ids.length > page.length && last ? { records, next: last } : { records };
   }
   transaction<T>(work: (tx: RecordTransaction) => Promise<T>): Promise<T> {
-    return work(this);
+    const run = this.shared.tail.then(() => work(this));
+    this.shared.tail = run.catch(() => undefined);
+    return run;
   }
   async notify(channel: string, message: string): Promise<void> {
     for (const listener of [...this.shared.listeners]) if (listener.channel === channel) listener.onMessage(message);
