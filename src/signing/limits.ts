@@ -17,6 +17,8 @@ export const SIGNING_LIMITS = {
   logEntries: 16,
   timestamps: 16,
   timestampBytes: 64 * 1024,
+  /** Trusted times at which a path is tried, the earliest ones: anybody gets more of them for nothing. */
+  trustedTimes: 4,
   /** How far ahead of this machine's clock a timestamp may be, in milliseconds. */
   timestampSkewMs: 5 * 60 * 1000,
   urlCharacters: 2_048,

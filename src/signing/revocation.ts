@@ -78,11 +78,12 @@ function isForged(crl: Crl, issuer: Certificate, { atMs }: Moment): boolean {
 }
 
 /**
- * In force when the signature was seen, or made later; an issuer may leave out what expired before (RFC 5280, section
- * 3.3), so a list from after that says nothing.
+ * In force now. Of what has expired issuers may keep no word (RFC 5280, section 3.3): there a list from before its end
+ * counts that was in force when the signature was seen, or was made later.
  */
 function covers(crl: Crl, { notAfter }: Certificate, { atMs, seen }: Moment): boolean {
-  return crl.nextUpdate > (seen?.atMs ?? atMs) && crl.thisUpdate <= notAfter;
+  const from = seen && notAfter < atMs ? seen.atMs : atMs;
+  return crl.nextUpdate > from && crl.thisUpdate <= notAfter;
 }
 
 /** The signature was certainly there before. */

@@ -11,11 +11,14 @@ import {
   type Trust,
   trustAuthorities,
   trustKeys,
+  trustTimestamps,
+  verifyBundle,
   verifyModel,
   withCertificates,
 } from "../../src/signing/index.ts";
 import { makePair, temporaryFolder, writeModel } from "../sealing/support.ts";
 import { commonName, makeAuthority, makeCertificate, type Party } from "../support/der-writer.ts";
+import { StampingAuthority } from "../support/tsa.ts";
 import { REFERENCE_ABSENT, type Reference, type Request, startReference } from "./reference.ts";
 
 const reference: Reference | undefined = REFERENCE_ABSENT ? undefined : startReference();
@@ -152,6 +155,21 @@ const asked = (model: string, more: Partial<Request> = {}): Request => ({
   ...byKey.theirTrust,
   guess: true,
   ...more,
+});
+
+test("the reference takes what we stamped, and we take it with and without a look at the stamps", async (t) => {
+  if (REFERENCE_ABSENT) return t.skip(REFERENCE_ABSENT);
+  const authority = new StampingAuthority();
+  const stamp = async (bytes: Uint8Array) => [authority.stamp({ bytes, at: AT })];
+  for (const method of Object.values(METHODS)) {
+    const model = writeModel(ODD);
+    const signature = await signBy("ours", model, { ...method, signer: { ...method.signer, stamp } });
+    await theirs({ op: "verify", model, signature, ...method.theirTrust, ignore: [signature] });
+    assert.equal(await ours(model, signature, method), "verified");
+    const trust = trustTimestamps(method.trust, [pemOf(authority.root)], AT);
+    assert.equal(await ours(model, signature, { ...method, trust }), "verified");
+    assert.equal(verifyBundle(readFileSync(signature), trust).seenAt?.atMs, AT);
+  }
 });
 
 test("its hashes and shards are ours, and ours are its", async (t) => {

@@ -162,6 +162,8 @@ test("a list must be the issuer's own, and in force", async () => {
     assert.equal(await judge(plain, [list]), "REVOCATION_UNKNOWN", what);
     assert.equal(await judge(plain, [list, ...CLEAN]), undefined, `${what}, beside a good one`);
   }
+  const then = listOf(middle, [], { thisUpdate: SIGNED, nextUpdate: SIGNED + DAY });
+  assert.equal(await judge(stamped, [then]), "REVOCATION_UNKNOWN", "a timestamp makes no old list fresh");
   const old = { thisUpdate: NOW - 3 * DAY, nextUpdate: NOW - 2 * DAY };
   assert.equal(
     await judge(plain, [listOf(middle, [revoke(leaf, NOW - 4 * DAY)], old), ...CLEAN]),

@@ -144,6 +144,22 @@ test("a listed file is checked though another implementation leaves it out", asy
   assert.equal((await verifyModel({ root: without, bundle: other.bundle, trust })).verdict, "verified");
 });
 
+test("a name that only looks the same is another name: composed or not, upper or lower case", async () => {
+  const composed = "caf\u00e9.bin";
+  for (const twin of [composed.normalize("NFD"), composed.toUpperCase(), `${composed}\u200b`]) {
+    const { signer, publicPem } = makePair();
+    const { bundle } = await signModel({ root: writeModel({ [composed]: "0" }), signer });
+    const other = await verifyModel({ root: writeModel({ [twin]: "0" }), bundle, trust: trustKeys([publicPem]) });
+    assert.deepEqual(other.findings.map(({ rule }) => rule).sort(), ["missing", "unsigned"], JSON.stringify(twin));
+    const both = writeModel({ [composed]: "0", [twin]: "0" });
+    const beside = await verifyModel({ root: both, bundle, trust: trustKeys([publicPem]) });
+    assert.deepEqual(
+      beside.findings.map(({ rule, path }) => [rule, path]),
+      [["unsigned", twin]],
+    );
+  }
+});
+
 test("names are signed in code-point order", async () => {
   const names = ["\u{1f600}", "\uff61", "Z", "a-b", "a/b", "ä"];
   const root = writeModel(Object.fromEntries(names.map((name) => [name, name])));

@@ -126,6 +126,14 @@ test("the earliest time that fits the certificate is told, of a key signature an
   assert.equal(verifyBundle(byKey, withTsa(trust, other)).seenAt, undefined);
 });
 
+test("a path is tried at the earliest few times alone: anybody can add more", async () => {
+  const early = [44, 43, 42, 41].map((days) => ({ at: NOW - days * DAY }));
+  assert.equal(await judge(await stamped(...early.slice(1), {}), withTsa(byAuthority())), undefined);
+  assert.equal(await judge(await stamped(...early, {}), withTsa(byAuthority())), "CERTIFICATE_NOT_TRUSTED");
+  const later = Array.from({ length: 15 }, (_, index) => ({ at: NOW - index * 1000 }));
+  assert.equal(await judge(await stamped(...later, {}), withTsa(byAuthority())), undefined);
+});
+
 test("a policy names whose timestamps count", async () => {
   const folder = temporaryFolder();
   writeFileSync(join(folder, "root.pem"), pemOf(root));

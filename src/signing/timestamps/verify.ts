@@ -29,7 +29,7 @@ export function readTimes(timestamps: readonly Uint8Array[], signature: Uint8Arr
   const judged = timestamps.map((response) => judge(response, signature, trusted, trust));
   const times = judged.filter((one) => typeof one !== "string");
   return {
-    times: times.sort((a, b) => a.atMs - b.atMs),
+    times: times.sort((a, b) => a.atMs - b.atMs).slice(0, SIGNING_LIMITS.trustedTimes),
     faults: judged.filter((one) => typeof one === "string"),
   };
 }
