@@ -21,6 +21,7 @@ import {
   startMoto,
   startVault,
   type VaultKind,
+  type VaultPeer,
 } from "./peers.ts";
 
 interface Place {
@@ -34,6 +35,11 @@ interface Place {
   /** A key that is not there; no passphrase is ever absent. */
   readonly absent?: string;
   readonly absentCode?: string;
+  /**
+   * What an administrator does to the second key, in order, and what is told then. moto lets disabled keys decrypt: what
+   * AWS says of them is in aws.test.ts and failures.test.ts.
+   */
+  readonly fate?: readonly { readonly what: string; readonly code: string; do(): Promise<void> | void }[];
   /** A passphrase leaves no name behind: which one it was is told by trying. */
   readonly isNameless?: true;
 }
@@ -93,13 +99,19 @@ async function google(): Promise<Place> {
   };
   const p256 = uri(`${kms.make("p256", "EC_SIGN_P256_SHA256")}/cryptoKeyVersions/1`);
   const kek = uri(kms.make("kek"));
+  const other = kms.make("other");
   return {
     ports: { random, env },
-    wraps: [kek, uri(kms.make("other"))],
+    wraps: [kek, uri(other)],
     signs: { "P-256": p256, "P-384": uri(`${kms.make("p384", "EC_SIGN_P384_SHA384")}/cryptoKeyVersions/1`) },
     unfit: { toWrap: p256, toSign: `${kek}/cryptoKeyVersions/1` },
     absent: `${kek}-none/cryptoKeyVersions/1`,
     absentCode: "KMS_KEY_NOT_FOUND",
+    fate: [
+      { what: "disabled", code: "KMS_KEY_DISABLED", do: () => kms.setState(other, 1, "DISABLED") },
+      { what: "enabled", code: "", do: () => kms.setState(other, 1, "ENABLED") },
+      { what: "destroyed", code: "KMS_KEY_DISABLED", do: () => kms.setState(other, 1, "DESTROYED") },
+    ],
   };
 }
 
@@ -107,7 +119,8 @@ async function azure(kind: "RSA-HSM" | "oct-HSM"): Promise<Place> {
   const logins = await startAzureLogins();
   const vault = await startAzureKeys(logins.tokens);
   const uri = (name: string) => `azurekms://${vault.host}/${name}?insecure-http=1`;
-  for (const name of ["kek", "other"]) vault.make(name, kind);
+  vault.make("kek", kind);
+  const other = vault.make("other", kind);
   for (const curve of ALL) vault.make(curve, curve);
   const env = { AZURE_TENANT_ID: TENANT, AZURE_CLIENT_ID: CLIENT, AZURE_CLIENT_SECRET: logins.secret };
   return {
@@ -117,6 +130,11 @@ async function azure(kind: "RSA-HSM" | "oct-HSM"): Promise<Place> {
     unfit: { toWrap: uri("P-256"), toSign: uri("kek") },
     absent: uri("nobody"),
     absentCode: "KMS_KEY_NOT_FOUND",
+    fate: [
+      { what: "disabled", code: "KMS_KEY_DISABLED", do: () => vault.setEnabled("other", other, false) },
+      { what: "enabled", code: "", do: () => vault.setEnabled("other", other, true) },
+      { what: "deleted", code: "KMS_KEY_NOT_FOUND", do: () => vault.remove("other") },
+    ],
   };
 }
 
@@ -153,7 +171,15 @@ async function vault(kind: VaultKind): Promise<Place | undefined> {
     unfit: { toWrap: uri("p-256"), toSign: uri("kek") },
     absent: uri("nobody"),
     absentCode: "KMS_KEY_NOT_FOUND",
+    fate: [{ what: "deleted", code: "KMS_KEY_NOT_FOUND", do: () => deleteKey(peer, "other") }],
   };
+}
+
+/** Without upsert: Vault would else make a new key when it is asked to encrypt with one that is not there. */
+async function deleteKey(peer: VaultPeer, name: string): Promise<void> {
+  assert.ok((await peer.ask("POST", "transit/config/keys", { disable_upsert: true })).status < 300);
+  await peer.ask("POST", `transit/keys/${name}/config`, { deletion_allowed: true });
+  assert.equal((await peer.ask("DELETE", `transit/keys/${name}`)).status, 204);
 }
 
 async function moto(): Promise<Place | undefined> {
@@ -271,6 +297,22 @@ for (const driver of drivers) {
       assert.ok(verifyEnvelope(envelope, trustKeys([signer.publicKeyPem])));
     });
   }
+
+  test(`${driver.name}: a key that is disabled, enabled again or deleted is told as that, and changes no other`, async (t) => {
+    if (!place) return t.skip(driver.missing);
+    const { ports, wraps, fate = [] } = place;
+    const [first, second] = await Promise.all(wraps.map((uri) => openKeyWrapper(uri, ports)));
+    assert.ok(first && second);
+    const key = randomBytes(32);
+    const [mine, theirs] = [await first.wrap(key, context), await second.wrap(key, context)];
+    assert.deepEqual(Buffer.from(await second.unwrap(theirs, context)), key);
+    for (const { what, code, do: administer } of fate) {
+      await administer();
+      assert.equal((await codeOf(() => second.unwrap(theirs, context))) ?? "", code, what);
+      assert.equal((await codeOf(() => second.wrap(key, context))) ?? "", code, `${what}, to wrap`);
+      assert.deepEqual(Buffer.from(await first.unwrap(mine, context)), key);
+    }
+  });
 
   test(`${driver.name}: a key that is not there, and one of the wrong kind, are told apart`, async (t) => {
     if (!place) return t.skip(driver.missing);

@@ -40,6 +40,11 @@ const MAX_REFUSAL_BYTES = 4_096;
 /** What Decrypt says of bytes that name no key of the account: it is the ciphertext, not the permission. */
 const NOT_A_CIPHERTEXT = /^The ciphertext refers to a /;
 
+const HINT: Readonly<Record<string, string>> = {
+  InvalidSignatureException: "is the clock of this machine right?",
+  NotFoundException: "is the key in that region, and of that account? aws kms list-keys --region REGION",
+};
+
 const schema = z.object({
   __type: z.string().max(256),
   message: z.string().max(4_096).optional(),
@@ -63,8 +68,7 @@ export function awsErrorOf(answer: HttpAnswer, uri: string, deniedHint: string |
   const code = CODE_OF[type] ?? codeOfStatus(answer.status);
   if (code === "UNWRAP_FAILED" || NOT_A_CIPHERTEXT.test(words)) return backendError("UNWRAP_FAILED");
   const detail = `${uri}, ${type === "" ? `status ${answer.status}` : type}`;
-  const clock = type === "InvalidSignatureException" ? "is the clock of this machine right?" : undefined;
-  const hint = code === "KMS_DENIED" ? deniedHint : clock;
+  const hint = code === "KMS_DENIED" ? deniedHint : HINT[type];
   return backendError(code, { detail, ...(hint === undefined ? {} : { hint }) });
 }
 

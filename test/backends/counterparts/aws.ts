@@ -1,7 +1,4 @@
-/**
- * A counterpart of what tells a machine of AWS its role: the instance's metadata (IMDSv2) and a container's host, written
- * from their documentation: moto serves neither.
- */
+/** A counterpart of an instance's metadata (IMDSv2) and of a container's host, which moto does not serve. */
 import { randomBytes } from "node:crypto";
 import { type Answered, type Asked, extended, type Served, serve } from "./serve.ts";
 

@@ -1,7 +1,4 @@
-/**
- * A counterpart of Azure Key Vault's and Managed HSM's keys (REST 7.4), of Entra ID's token endpoint and of the machine's
- * metadata, written from their API reference: no server of Azure's can be had. It refuses what it does not know.
- */
+/** A counterpart of Azure Key Vault (REST 7.4), Entra ID and the machine's metadata, from their API reference. */
 import {
   constants,
   createCipheriv,
@@ -29,6 +26,7 @@ import {
   serve,
 } from "./serve.ts";
 
+// No server of Azure's can be had. This one refuses what it does not know.
 export const VAULT_RESOURCE = "https://vault.azure.net";
 export const TENANT = "11111111-2222-3333-4444-555555555555";
 export const CLIENT = "66666666-7777-8888-9999-000000000000";

@@ -1,7 +1,4 @@
-/**
- * A counterpart of Google Cloud KMS (REST v1) and of Google's logins, written from their API reference: no server of
- * Google's can be had. It refuses unknown members, encodings that are not canonical, and checksums that do not fit.
- */
+/** A counterpart of Google Cloud KMS (REST v1) and of Google's logins, written from their API reference. */
 import {
   createCipheriv,
   createDecipheriv,
@@ -28,6 +25,7 @@ import {
   serve,
 } from "./serve.ts";
 
+// No server of Google's can be had. This one refuses unknown members, bytes that are not canonical, wrong checksums.
 export const CLOUDKMS = "https://www.googleapis.com/auth/cloudkms";
 const CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform";
 const EMAIL = "keeper@project.iam.gserviceaccount.com";
