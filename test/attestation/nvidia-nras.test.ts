@@ -1,66 +1,20 @@
 /** Tokens of the attestation service: every signature, digest, date and device, and what "overall true" does not say. */
 import assert from "node:assert/strict";
-import { createHash, X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import { NVIDIA_NRAS_ANCHORS } from "../../src/attestation/nvidia/anchors.ts";
 import { type NrasClaims, parseNrasAnswer, verifyNrasToken } from "../../src/attestation/nvidia/nras.ts";
 import { checkNrasKey, parseNrasKeys } from "../../src/attestation/nvidia/nras-keys.ts";
 import { Rules, type Verdict } from "../../src/attestation/verdict.ts";
-import { ModelkeepError, toHex, utf8 } from "../../src/base/index.ts";
+import { ModelkeepError, utf8 } from "../../src/base/index.ts";
 import { makeKeys } from "../support/der-writer.ts";
+import { chain, deviceClaims, overallClaims, PASSED, seconds, sha256, times } from "./support/nras.ts";
 import { ABSENT, CC_ON, failedRules, makeNras, NONCE, NOW, profileOf, vector, vectorText } from "./support/nvidia.ts";
 
-const ISSUER = "https://nras.attestation.nvidia.com";
-const seconds = NOW / 1000;
-const times = { iat: seconds, nbf: seconds, exp: seconds + 3600 };
 const nras = makeNras();
 const keys = parseNrasKeys(nras.jwks);
 const profile = profileOf({ nras_anchors: [nras.anchor], gpu_count: 1 });
-const chain = { "x-nvidia-cert-status": "valid", "x-nvidia-cert-ocsp-status": "good" };
-const PASSED = [
-  "arch-check",
-  "attestation-report-parsed",
-  "attestation-report-nonce-match",
-  "attestation-report-signature-verified",
-  "attestation-report-cert-chain-fwid-match",
-  "driver-rim-fetched",
-  "driver-rim-schema-validated",
-  "driver-rim-signature-verified",
-  "driver-rim-version-match",
-  "driver-rim-measurements-available",
-  "vbios-rim-fetched",
-  "vbios-rim-schema-validated",
-  "vbios-rim-signature-verified",
-  "vbios-rim-version-match",
-  "vbios-rim-measurements-available",
-  "vbios-index-no-conflict",
-];
-const deviceClaims = {
-  iss: ISSUER,
-  eat_nonce: toHex(NONCE),
-  ...times,
-  measres: "success",
-  secboot: true,
-  dbgstat: "disabled",
-  ueid: "1234",
-  hwmodel: "GH100 A01 GSP BROM",
-  "x-nvidia-gpu-driver-version": "580.1",
-  "x-nvidia-gpu-vbios-version": "96.00.74.00.20",
-  ...Object.fromEntries(PASSED.map((check) => [`x-nvidia-gpu-${check}`, true])),
-  "x-nvidia-gpu-attestation-report-cert-chain": chain,
-  "x-nvidia-gpu-driver-rim-cert-chain": chain,
-  "x-nvidia-gpu-vbios-rim-cert-chain": chain,
-};
-const overallClaims = {
-  iss: ISSUER,
-  sub: "NVIDIA-PLATFORM-ATTESTATION",
-  "x-nvidia-ver": "3.0",
-  "x-nvidia-overall-att-result": true,
-  eat_nonce: toHex(NONCE),
-  ...times,
-};
-const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
 function answer(change: { overall?: object; device?: object; submods?: object; tokens?: Record<string, string> } = {}) {
   const tokens = change.tokens ?? { "GPU-0": nras.token({ ...deviceClaims, ...change.device }) };

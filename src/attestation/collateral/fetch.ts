@@ -1,6 +1,6 @@
 /** Fetches what judging a piece of evidence needs: from AMD's, Intel's and NVIDIA's services, or from caches of them. */
-import { fromUtf8, toHex, utf8 } from "../../base/index.ts";
-import { type Certificate, toPem } from "../../codec/index.ts";
+import { equalBytes, fromUtf8, type Random, toHex, utf8 } from "../../base/index.ts";
+import { type Certificate, encodeOcspRequest, parseOcspResponse, toPem } from "../../codec/index.ts";
 import { nvidiaEvidenceOf } from "../appraisal-devices.ts";
 import { dcapEvidenceOf, readEvidenceForm } from "../appraisal-evidence.ts";
 import type { TeeKind } from "../appraisal-profile.ts";
@@ -9,9 +9,19 @@ import { parseHclReport } from "../azure/hcl.ts";
 import { type Collateral, collateralFromPcs } from "../dcap/collateral.ts";
 import { collateralRequest } from "../dcap/judge.ts";
 import { pcsUrls } from "../dcap/pcs.ts";
-import { evidenceRefused } from "../errors.ts";
-import { NVIDIA_OCSP_URL, NVIDIA_RIM_URL, ocspQuestions, parseRimAnswer, rimUrl } from "../nvidia/collateral.ts";
+import { attestationError, evidenceRefused } from "../errors.ts";
+import {
+  NVIDIA_NRAS_KEYS_URL,
+  NVIDIA_OCSP_URL,
+  NVIDIA_RIM_URL,
+  type OcspQuestion,
+  ocspQuestions,
+  parseRimAnswer,
+  rimUrl,
+} from "../nvidia/collateral.ts";
 import type { GpuEvidence } from "../nvidia/evidence.ts";
+import { NVIDIA_LIMITS } from "../nvidia/limits.ts";
+import { parseNrasKeys } from "../nvidia/nras-keys.ts";
 import { tryReadRim } from "../nvidia/rim.ts";
 import { rimIds } from "../nvidia/versions.ts";
 import { isZero, parseSnpReport } from "../snp/evidence.ts";
@@ -27,6 +37,8 @@ export interface Services {
   readonly pcs?: string;
   readonly rim?: string;
   readonly ocsp?: string;
+  /** The whole address of the attestation service's key set. */
+  readonly nras?: string;
 }
 
 export interface FetchRequest {
@@ -38,7 +50,12 @@ export interface FetchRequest {
   readonly product?: SnpProduct;
   readonly services?: Services;
   readonly fetcher: Fetcher;
+  /** Makes nonces for OCSP; absent: answers may be of any age that their dates allow. */
+  readonly random?: Random;
 }
+
+/** RFC 9654, section 2.1. */
+const OCSP_NONCE_BYTES = 32;
 
 /**
  * Files for a folder of collateral, with names that are the same each time. Nothing of it is verified here. Throws
@@ -123,6 +140,7 @@ export function collateralToJson({ tcbInfo, qeIdentity, rootCrl, pckCrl, pckCrlC
 
 async function fetchNvidia(request: FetchRequest): Promise<NamedFile[]> {
   const form = readEvidenceForm(request.evidence);
+  if (form.form === "nras") return [await fetchNrasKeys(request)];
   if (form.form !== "plain") throw evidenceRefused("evidence.form");
   const { devices } = nvidiaEvidenceOf(form.data, request.chains);
   const rims = await fetchRims(request, devices);
@@ -130,15 +148,41 @@ async function fetchNvidia(request: FetchRequest): Promise<NamedFile[]> {
     ...devices.map(({ certificates }) => ocspQuestions(certificates, "device")),
     ...rims.flatMap(({ bytes }) => ocspQuestions(tryReadRim(bytes)?.certificates ?? [], "rim")),
   ];
-  const questions = new Map(chains.flat().map((one) => [toHex(one.request), one]));
-  const url = request.services?.ocsp ?? NVIDIA_OCSP_URL;
-  const answers = await Promise.all(
-    [...questions.values()].map(async ({ certificate, request: body }) => ({
-      name: `nvidia-ocsp-${certificate.sha256.slice(0, 16)}.der`,
-      bytes: (await request.fetcher.ask({ url, body, contentType: "application/ocsp-request" })).bytes,
-    })),
-  );
-  return [...rims, ...answers];
+  const questions = new Map(chains.flat().map((one) => [`${one.certificate.sha256} ${one.issuer.sha256}`, one]));
+  return [...rims, ...(await Promise.all([...questions.values()].map((question) => fetchOcsp(request, question))))];
+}
+
+async function fetchNrasKeys({ fetcher, services }: FetchRequest): Promise<NamedFile> {
+  const { bytes } = await fetcher.ask({
+    url: services?.nras ?? NVIDIA_NRAS_KEYS_URL,
+    maxBytes: NVIDIA_LIMITS.nrasBytes,
+  });
+  parseNrasKeys(bytes);
+  return { name: "nvidia-nras-keys.json", bytes };
+}
+
+/** An answer that names another nonce is an old one; responders that name none answer for many, and their dates count. */
+async function fetchOcsp(
+  { fetcher, services, random }: FetchRequest,
+  { certificate, issuer }: OcspQuestion,
+): Promise<NamedFile> {
+  const url = services?.ocsp ?? NVIDIA_OCSP_URL;
+  const nonce = random?.bytes(OCSP_NONCE_BYTES);
+  const body = encodeOcspRequest({ certificate, issuer, ...(nonce ? { nonce } : {}) });
+  const asked = { url, body, contentType: "application/ocsp-request", maxBytes: NVIDIA_LIMITS.ocspBytes };
+  const { bytes } = await fetcher.ask(asked);
+  const answered = readOcspNonce(bytes, url);
+  if (answered && nonce && !equalBytes(answered, nonce))
+    throw attestationError("COLLATERAL_UNREACHABLE", { detail: `${url}: an answer to another question` });
+  return { name: `nvidia-ocsp-${certificate.sha256.slice(0, 16)}.der`, bytes };
+}
+
+function readOcspNonce(bytes: Uint8Array, url: string): Uint8Array | undefined {
+  try {
+    return parseOcspResponse(bytes).nonce;
+  } catch (cause) {
+    throw attestationError("COLLATERAL_UNREACHABLE", { detail: `${url}: no answer about a certificate`, cause });
+  }
 }
 
 async function fetchRims({ fetcher, services }: FetchRequest, devices: readonly GpuEvidence[]): Promise<NamedFile[]> {

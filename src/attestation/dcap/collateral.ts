@@ -5,6 +5,7 @@ import { concatBytes, fromHex, fromUtf8, ModelkeepError, toHex, uint32be, utf8 }
 import { parsePem } from "../../codec/index.ts";
 import { evidenceRefused } from "../errors.ts";
 import { hexBytes, type QeIdentity, readJson, readQeIdentity, readTcbInfo, type TcbInfo } from "./documents.ts";
+import { keepRead } from "./kept.ts";
 import { DCAP_LIMITS } from "./limits.ts";
 
 export interface SignedDocument<Content> {
@@ -46,8 +47,14 @@ const qvlSchema = z.object({
 
 /** Reads the JSON form that dcap-qvl made common. Throws EVIDENCE_REFUSED with a rule under `dcap.`. */
 export function parseCollateral(input: Uint8Array | string | object): Collateral {
-  const isText = typeof input === "string" || input instanceof Uint8Array;
-  const value = isText ? readJson(input, DCAP_LIMITS.collateralBytes, "dcap.collateral.format") : input;
+  return typeof input === "string" || input instanceof Uint8Array ? readText(input) : readFields(input);
+}
+
+const readText = keepRead((text: Uint8Array | string) =>
+  readFields(readJson(text, DCAP_LIMITS.collateralBytes, "dcap.collateral.format")),
+);
+
+function readFields(value: unknown): Collateral {
   const parsed = qvlSchema.safeParse(value);
   if (!parsed.success) throw evidenceRefused("dcap.collateral.format", parsed.error);
   const file = parsed.data;
@@ -120,13 +127,17 @@ const BLOCKS_ALONE = /^[\r\n]*(?:-----BEGIN [A-Z ]+-----[A-Za-z0-9+/=\r\n]*-----
 export function readChain(text: string | undefined): Uint8Array[] {
   if (!text) return [];
   if (text.length > DCAP_LIMITS.certificationBytes) throw evidenceRefused("dcap.chain.size");
+  return [...readPem(text)];
+}
+
+const readPem = keepRead((text: string): readonly Uint8Array[] => {
   const plain = text.includes("%") ? decodePercent(text) : withoutNuls(text);
   const blocks = readBlocks(plain);
   if (blocks.length > DCAP_LIMITS.chainCertificates) throw evidenceRefused("dcap.chain.size");
   if (!BLOCKS_ALONE.test(plain)) throw evidenceRefused("dcap.chain.format");
   if (blocks.some(({ label }) => label !== "CERTIFICATE")) throw evidenceRefused("dcap.chain.format");
   return blocks.map(({ der }) => der);
-}
+});
 
 function readBlocks(text: string): ReturnType<typeof parsePem> {
   try {

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { fromHex, ModelkeepError, parseJson } from "../../base/index.ts";
 import { evidenceRefused } from "../errors.ts";
+import { keepRead } from "./kept.ts";
 import { DCAP_LIMITS } from "./limits.ts";
 
 const byte = z.number().int().min(0).max(255);
@@ -108,14 +109,14 @@ const qeIdentitySchema = z.object({
 export type QeIdentity = z.output<typeof qeIdentitySchema>;
 
 /** Throws EVIDENCE_REFUSED with `dcap.tcb-info.format`. */
-export function readTcbInfo(bytes: Uint8Array): TcbInfo {
-  return read(bytes, tcbInfoSchema, "dcap.tcb-info.format");
-}
+export const readTcbInfo: (bytes: Uint8Array) => TcbInfo = keepRead((bytes: Uint8Array) =>
+  read(bytes, tcbInfoSchema, "dcap.tcb-info.format"),
+);
 
 /** Throws EVIDENCE_REFUSED with `dcap.qe-identity.format`. */
-export function readQeIdentity(bytes: Uint8Array): QeIdentity {
-  return read(bytes, qeIdentitySchema, "dcap.qe-identity.format");
-}
+export const readQeIdentity: (bytes: Uint8Array) => QeIdentity = keepRead((bytes: Uint8Array) =>
+  read(bytes, qeIdentitySchema, "dcap.qe-identity.format"),
+);
 
 /** Strict JSON inside the limits: a key that comes twice would be read differently by others. */
 export function readJson(input: Uint8Array | string, maxBytes: number, rule: string): unknown {

@@ -24,6 +24,10 @@ export const DCAP_LIMITS = {
   moduleIdentities: 64,
   /** Advisories of one level. */
   advisories: 128,
+  /** Documents, lists, chains and keys of each kind that are kept as they were read. */
+  keptItems: 64,
+  /** The largest of them, in bytes: whoever sends others makes nobody's memory full. */
+  keptBytes: 64 * 1024,
   /** Collateral whose signatures a cache remembers. */
   cachedCollaterals: 64,
   /** How far an issue date may lie in the future, in seconds. */

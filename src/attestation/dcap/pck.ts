@@ -11,6 +11,7 @@ import {
   parseDer,
 } from "../../codec/index.ts";
 import { evidenceRefused } from "../errors.ts";
+import { keepRead } from "./kept.ts";
 import type { PlatformTcb } from "./tcb.ts";
 
 /** Intel's "PCK Certificate and CRL specification", section 1.3.5. */
@@ -35,12 +36,14 @@ export function readPckExtension(certificate: Certificate): PckExtension {
   const extension = certificate.extensions.get(SGX_EXTENSION_OID);
   if (!extension) throw evidenceRefused(RULE);
   try {
-    return readFields(entriesOf(parseDer(extension.value), SGX_EXTENSION_OID));
+    return readExtension(extension.value);
   } catch (error) {
     if (error instanceof ModelkeepError) throw evidenceRefused(RULE, error);
     throw error;
   }
 }
+
+const readExtension = keepRead((value: Uint8Array) => readFields(entriesOf(parseDer(value), SGX_EXTENSION_OID)));
 
 type Entries = ReadonlyMap<number, DerNode>;
 

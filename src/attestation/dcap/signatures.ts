@@ -1,11 +1,9 @@
 /** The two signatures of a quote: the machine's key over the quoting enclave, the enclave's key over the report. */
 import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
-import { concatBytes, equalBytes, fromHex } from "../../base/index.ts";
+import { equalBytes, toBase64Url } from "../../base/index.ts";
 import type { Rules } from "../verdict.ts";
 import type { Quote } from "./evidence.ts";
-
-/** SubjectPublicKeyInfo of an uncompressed point on P-256, up to the point's coordinates (RFC 5480, section 2). */
-const P256_SPKI_PREFIX = fromHex("3059301306072a8648ce3d020106082a8648ce3d03010703420004") ?? new Uint8Array();
+import { keepRead } from "./kept.ts";
 
 /** ECDSA on P-256 with SHA-256; the signature is r || s. */
 export function verifyRawSignature(bytes: Uint8Array, signature: Uint8Array, key: KeyObject): boolean {
@@ -13,10 +11,16 @@ export function verifyRawSignature(bytes: Uint8Array, signature: Uint8Array, key
   return verify("sha256", bytes, { key, dsaEncoding: "ieee-p1363" }, signature);
 }
 
+/** A platform signs with the same key until its firmware changes. */
+const keyOf = keepRead((point: Uint8Array) => {
+  const [x, y] = [point.subarray(0, 32), point.subarray(32)].map(toBase64Url);
+  return createPublicKey({ key: { kty: "EC", crv: "P-256", x: x ?? "", y: y ?? "" }, format: "jwk" });
+});
+
 /** Undefined when x || y is no point of the curve. */
 function readPoint(point: Uint8Array): KeyObject | undefined {
   try {
-    return createPublicKey({ key: Buffer.from(concatBytes(P256_SPKI_PREFIX, point)), format: "der", type: "spki" });
+    return keyOf(point);
   } catch {
     return undefined;
   }

@@ -5,6 +5,7 @@ import { Rules } from "../verdict.ts";
 import type { DcapCache } from "./cache.ts";
 import { appendRules, attempt, checkSigner, keyOf, type PckChain, type Trust, validityOf } from "./certificates.ts";
 import { type Collateral, digestCollateral, type SignedDocument } from "./collateral.ts";
+import { keepRead } from "./kept.ts";
 import { verifyRawSignature } from "./signatures.ts";
 
 export interface TrustedCollateral {
@@ -91,6 +92,8 @@ function sameChain(one: readonly Uint8Array[], other: readonly Uint8Array[]): bo
   );
 }
 
+const readCrl = keepRead(parseCrl);
+
 /** Issuer and signature of a list; whether it is fresh is looked at with every use. */
 function checkList(
   rules: Rules,
@@ -99,7 +102,7 @@ function checkList(
   issuer: Certificate | undefined,
 ): Crl | undefined {
   if (!der) return undefined;
-  const crl = attempt(rules, `${id}.format`, () => parseCrl(der));
+  const crl = attempt(rules, `${id}.format`, () => readCrl(der));
   if (!crl) return undefined;
   const result = issuer && checkCrl({ crl, issuer, now: crl.thisUpdate, requireIdentifiers: true });
   rules.check(`${id}.issuer`, result?.ok === true && crl.scope === "all", {

@@ -55,6 +55,7 @@ export const collateralFetch: Command = {
     { flag: "--pcs", value: "URL", about: "in place of Intel's service, for example a PCCS" },
     { flag: "--rim", value: "URL", about: "in place of NVIDIA's service of manifests" },
     { flag: "--ocsp", value: "URL", about: "in place of NVIDIA's OCSP responder" },
+    { flag: "--nras", value: "URL", about: "in place of the key set of NVIDIA's attestation service" },
   ],
   async run(context, input) {
     const kind = TEE_KINDS.find((word) => word === input.need("--kind")) ?? "snp";
@@ -64,7 +65,7 @@ export const collateralFetch: Command = {
     if (evidence === undefined) throw cliError("USAGE", { detail: "EVIDENCE is missing" });
     const { chains } = await loadCollateral(input.all("--chain").map(path));
     const found = await fetchCollateral({
-      ...{ kind, chains, services: servicesOf(input), fetcher: fetcherOf(context) },
+      ...{ kind, chains, services: servicesOf(input), fetcher: fetcherOf(context), random: context.random },
       evidence: await readFileBounded(path(evidence), APPRAISAL_LIMITS.evidenceBytes),
       ...(product === undefined ? {} : { product }),
     });
@@ -76,7 +77,7 @@ export const collateralFetch: Command = {
 };
 
 function servicesOf(input: CommandInput) {
-  const given = (["kds", "pcs", "rim", "ocsp"] as const).flatMap((name) => {
+  const given = (["kds", "pcs", "rim", "ocsp", "nras"] as const).flatMap((name) => {
     const url = input.text(`--${name}`);
     if (url === undefined) return [];
     if (!/^https?:\/\/[^\s?#]+$/.test(url)) throw cliError("USAGE", { detail: `--${name} ${url} is no address` });
