@@ -5,6 +5,9 @@ import { join } from "node:path";
 import {
   fakeGcsBinary,
   fakeGcsModule,
+  huggingFaceFolder,
+  huggingFacePython,
+  huggingFaceRequirement,
   modelSigningFolder,
   modelSigningPython,
   modelSigningRequirements,
@@ -22,6 +25,7 @@ import {
 const PEERS: Readonly<Record<string, () => void>> = {
   azurite: () => installNpmPeer("azurite"),
   "fake-gcs": buildFakeGcs,
+  huggingface: installHuggingFace,
   "model-signing": installModelSigning,
   moto: installMoto,
   s3rver: () => installNpmPeer("s3rver"),
@@ -78,6 +82,15 @@ function buildFakeGcs(): void {
   } finally {
     rmSync(place, { recursive: true, force: true });
   }
+}
+
+function installHuggingFace(): void {
+  const finished = join(huggingFaceFolder, "installed");
+  if (existsSync(finished) && readFileSync(finished, "utf8") === huggingFaceRequirement) return;
+  rmSync(huggingFaceFolder, { recursive: true, force: true });
+  run("python3", ["-m", "venv", huggingFaceFolder]);
+  run(huggingFacePython(), ["-m", "pip", "install", "--quiet", huggingFaceRequirement]);
+  writeFileSync(finished, huggingFaceRequirement);
 }
 
 function installModelSigning(): void {

@@ -2,6 +2,7 @@
 import { dirname, join, sep } from "node:path";
 import { files, systemErrorCode } from "../host/index.ts";
 import { artifactError } from "./errors.ts";
+import { hubBlobsOf } from "./hub-cache.ts";
 import { ARTIFACT_LIMITS } from "./limits.ts";
 
 export interface ModelFile {
@@ -37,7 +38,8 @@ export async function walkModel(root: string, options: WalkOptions = {}): Promis
   const ignored = new Set<string>([...DEFAULT_IGNORE, ...(options.ignore ?? [])]);
   const onRefused = options.onRefused ?? refuse;
   const links = options.followLinks ? { realRoot: await files.realpath(root), folders: 0 } : undefined;
-  const walk: Walk = { root, ignored, onRefused, found: [], links };
+  const hubBlobs = await hubBlobsOf(root);
+  const walk: Walk = { root, ignored, onRefused, found: [], links, hubBlobs };
   await walkFolder(walk, { path: "", place: root, depth: 0, trail: [] });
   if (walk.found.length === 0 && !options.allowEmpty) throw artifactError("MODEL_EMPTY", { detail: root });
   return walk.found.sort((a, b) => compareCodePoints(a.path, b.path));
@@ -49,6 +51,8 @@ interface Walk {
   readonly onRefused: (path: string, what: string) => void;
   readonly found: ModelFile[];
   readonly links: Links | undefined;
+  /** Where the links of a snapshot in the hub's cache lead; such links count as the files they lead to. */
+  readonly hubBlobs: string | undefined;
 }
 
 interface Links {
@@ -90,6 +94,7 @@ async function walkFolder(walk: Walk, folder: Folder): Promise<void> {
     if (entry.isDirectory()) await walkFolder(walk, inner);
     else if (entry.isFile()) addFile(walk, path, place, await sizeOf(place));
     else if (!entry.isSymbolicLink()) walk.onRefused(path, "not a regular file");
+    else if (await addHubFile(walk, inner)) continue;
     else if (walk.links) await followLink(walk, walk.links, inner);
     else walk.onRefused(path, "a symbolic link");
   }
@@ -99,6 +104,16 @@ function addFile(walk: Walk, path: string, place: string, bytes: number): void {
   walk.found.push(place === join(walk.root, path) ? { path, bytes } : { path, bytes, source: place });
   if (walk.found.length > ARTIFACT_LIMITS.files)
     throw artifactError("MODEL_PATH_INVALID", { detail: `over ${ARTIFACT_LIMITS.files} files` });
+}
+
+/** False for a link that leads to anything but a regular file among the cache's blobs of this model. */
+async function addHubFile(walk: Walk, link: Folder): Promise<boolean> {
+  if (walk.hubBlobs === undefined) return false;
+  const real = await files.realpath(link.place).catch(() => "");
+  if (dirname(real) !== walk.hubBlobs) return false;
+  const stat = await statRoot(real);
+  if (stat.isFile()) addFile(walk, link.path, real, stat.size);
+  return stat.isFile();
 }
 
 /** A folder that a link leads to must not hold the link, or one that was followed on the way: that is the circle. */

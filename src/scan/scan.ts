@@ -23,9 +23,11 @@ export async function scanModel(options: ScanOptions): Promise<ScanReport> {
   const total = found.reduce((sum, file) => sum + file.bytes, 0);
   const files: FileReport[] = [];
   let done = 0;
-  for (const { path, bytes } of found) {
+  for (const { path, bytes, source } of found) {
     if (options.signal?.aborted) throw scanError("SCAN_STOPPED");
-    files.push(await scanFile(modelFilePath(options.root, path), path === "." ? basename(options.root) : path));
+    files.push(
+      await scanFile(source ?? modelFilePath(options.root, path), path === "." ? basename(options.root) : path),
+    );
     done += bytes;
     options.progress?.({ step: "scan", done, total, unit: "bytes" });
   }

@@ -4,7 +4,14 @@ export { type KeyEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts
 export { sealingError } from "./errors.ts";
 export { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe, type FloeParameters, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
 export { openIntoFolder } from "./folder-output.ts";
-export { type LeafHashName, NAMES as SEALED_NAMES, SEAL_PREDICATE_TYPE, type SealedFile } from "./layout.ts";
+export { type HubOutput, type HubPlace, openIntoHubCache } from "./hub-output.ts";
+export {
+  LEAF_HASHES,
+  type LeafHashName,
+  NAMES as SEALED_NAMES,
+  SEAL_PREDICATE_TYPE,
+  type SealedFile,
+} from "./layout.ts";
 export { SEALING_LIMITS } from "./limits.ts";
 export {
   addRecipients,

@@ -43,7 +43,9 @@ export const sealedFile = z.strictObject({
 export type SealedFile = z.output<typeof sealedFile>;
 
 /** What the segments were hashed with; `sha256+blake3` is the list of the one, then the list of the other. */
-export const leafHash = z.enum(["sha256", "blake3", "sha256+blake3"]);
+export const LEAF_HASHES = ["sha256", "blake3", "sha256+blake3"] as const;
+
+export const leafHash = z.enum(LEAF_HASHES);
 
 export type LeafHashName = z.output<typeof leafHash>;
 

@@ -38,6 +38,8 @@ export interface FileToSeal {
   readonly path: string;
   readonly sha256: string;
   readonly bytes: number;
+  /** Where its bytes lie, when a link leads to them. */
+  readonly source?: string;
 }
 
 const RECORD_BYTES = FLOE_1_MIB.encryptedSegmentBytes;
@@ -119,7 +121,7 @@ class FileSealer {
   /** Sealed batches in order; the memory of one holds until the next is asked for. */
   async *#batches(local: LocalFile | undefined): AsyncGenerator<Filled> {
     const { root, threads } = this.#work;
-    const source = await openModelFile(modelFilePath(root, this.#file.path));
+    const source = await openModelFile(this.#file.source ?? modelFilePath(root, this.#file.path));
     let filling: Promise<Filled> | undefined;
     try {
       for (const batch of batchesOf(this.#file.bytes, SEALING_LIMITS.batchSegments, threads.slots)) {

@@ -136,19 +136,19 @@ async function sealFiles(
 ) {
   const { root, manifest, store, prefix } = options;
   const walked = await walkSigned(root, manifest);
-  const sizes = new Map(walked.map(({ path, bytes }) => [path, bytes]));
+  const found = new Map(walked.map((file) => [file.path, file]));
   const place = { store, prefix, packageKey };
   const files: layout.SealedFile[] = [];
   let resumedFiles = 0;
   const threads = await startThreads(options, walked);
   try {
     for (const [index, { name: path, digest: sha256 }] of manifest.resources.entries()) {
-      const bytes = sizes.get(path);
-      if (bytes === undefined) throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${path} is signed but not there` });
+      const there = found.get(path);
+      if (!there) throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${path} is signed but not there` });
       const before = await readJournal(place, index, { path, sha256, leafHash });
       if (before) resumedFiles++;
       const work = { ...options, packageKey, packageId, leafHash, threads };
-      const file = before ?? (await sealFile(work, { index, path, sha256, bytes }));
+      const file = before ?? (await sealFile(work, { ...there, index, sha256 }));
       if (!before) await writeJournal(place, index, file, leafHash);
       files.push(file);
     }

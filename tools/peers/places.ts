@@ -59,6 +59,13 @@ export function fakeGcsBinary(): string {
 /** Debian's package. */
 export const dockerRegistryProgram = "/usr/bin/docker-registry";
 
+export const huggingFaceRequirement = "huggingface_hub==2.4.0";
+export const huggingFaceFolder = join(peersFolder, "huggingface");
+
+export function huggingFacePython(): string {
+  return join(huggingFaceFolder, "bin", "python");
+}
+
 const SOFTHSM = [
   "/usr/lib/softhsm/libsofthsm2.so",
   "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",

@@ -1,5 +1,5 @@
 /** What the object services' answers have in common: refusals, lists in XML, ranges. */
-import { attributeOf, childElements, parseXml, textOf, type XmlElement } from "../../codec/index.ts";
+import { childElements, parseXml, textOf, type XmlElement } from "../../codec/index.ts";
 import { storeError } from "./errors.ts";
 import type { ObjectAnswer } from "./http.ts";
 
@@ -23,8 +23,6 @@ export function childText(element: XmlElement, name: string): string | undefined
   const [child, second] = childrenOf(element, name);
   return child && !second ? textOf(child) : undefined;
 }
-
-export { attributeOf };
 
 /** The code of a refusal in XML (S3, Azure); empty where there is none. The other words repeat what was sent. */
 export function xmlCode({ body, headers }: ObjectAnswer): string {

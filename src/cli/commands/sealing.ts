@@ -7,7 +7,8 @@ import { ModelkeepError } from "../../base/index.ts";
 import { files, readFileBounded } from "../../host/index.ts";
 import {
   inspectSealed,
-  openIntoFolder,
+  LEAF_HASHES,
+  type LeafHashName,
   rewrapSealed,
   type SealedInfo,
   sealingError,
@@ -19,6 +20,7 @@ import type { Command, CommandArgument, CommandContext, CommandInput, CommandOpt
 import { requireYes, YES } from "../confirm.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
+import { OUTPUT_OPTIONS, openInto } from "./open-output.ts";
 import { modelRoot, signatureOf } from "./signing.ts";
 import { ANY_SIGNER_OPTIONS, readSigner } from "./signing-signer.ts";
 import { readTrust, signerData, TRUST_OPTIONS } from "./signing-trust.ts";
@@ -79,6 +81,12 @@ export const seal: Command = {
     PASSPHRASE_FILE,
     ...ANY_SIGNER_OPTIONS,
     { flag: "--output", value: "DIR|URI", about: "where the sealed model goes", required: true },
+    {
+      flag: "--leaf-hash",
+      value: "NAME",
+      about: "of the segments; blake3 where it is installed, else sha256, which every reader has",
+      choices: LEAF_HASHES,
+    },
     PREFIX,
   ],
   async run(context, input) {
@@ -89,6 +97,7 @@ export const seal: Command = {
     const signed = await signedBy(context, root, signer);
     const { random, progress, signal } = context;
     const prefix = input.text("--prefix") ?? "";
+    const leafHash = input.text("--leaf-hash") as LeafHashName | undefined;
     const sealed = await sealModel({
       ...signed,
       root,
@@ -99,6 +108,7 @@ export const seal: Command = {
       random,
       progress,
       signal,
+      ...(leafHash === undefined ? {} : { leafHash }),
     });
     const data = {
       store: store.uri,
@@ -136,6 +146,10 @@ export const open: Command = {
       about: "a folder of mode 0700 that appears whole or not at all",
     },
     {
+      line: "modelkeep open ./sealed --kms URI --trust signer.pub --hf-cache ~/.cache/huggingface/hub --hf-repo acme/model",
+      about: "where transformers find it offline",
+    },
+    {
       line: "modelkeep open ./sealed --kms URI --ca ca.pem --subject CN=Signer,O=Example,C=US --output ./my-model",
       about: "sealed under an authority; --identity and --issuer for a keyless signer",
     },
@@ -146,26 +160,22 @@ export const open: Command = {
     PASSPHRASE_FILE,
     { flag: "--trust", value: "PEM", about: "public key of a signer you trust", repeatable: true },
     ...TRUST_OPTIONS.filter(({ flag }) => flag !== "--public-key"),
-    { flag: "--output", value: "DIR", about: "a folder that is not there yet", required: true },
+    ...OUTPUT_OPTIONS,
     { flag: "--root-digest", value: "HEX", about: "the model that it must be; an older one is refused then" },
     PREFIX,
   ],
   async run(context, input) {
-    const output = resolve(context.cwd, input.need("--output"));
     const rootDigest = input.text("--root-digest");
     const { random, progress, signal } = context;
-    const opened = await openIntoFolder(
-      {
-        ...(await sealedPlace(context, input)),
-        trust: await readTrust(context, input, "--trust"),
-        wrappers: await openWrappers(context, input),
-        random,
-        progress,
-        signal,
-        ...(rootDigest === undefined ? {} : { rootDigest: rootDigest.toLowerCase() }),
-      },
-      output,
-    );
+    const { opened, output } = await openInto(context, input, {
+      ...(await sealedPlace(context, input)),
+      trust: await readTrust(context, input, "--trust"),
+      wrappers: await openWrappers(context, input),
+      random,
+      progress,
+      signal,
+      ...(rootDigest === undefined ? {} : { rootDigest: rootDigest.toLowerCase() }),
+    });
     const { manifest, packageId } = opened;
     const data = {
       verdict: "verified",
