@@ -19,6 +19,18 @@ export const gatewayError = defineErrors("gateway", {
   PRINCIPAL_RATE_LIMITED: { status: 429, exit: EXIT.failed, title: "Too many requests in a minute" },
   PRINCIPAL_CONCURRENCY_LIMITED: { status: 429, exit: EXIT.failed, title: "Too many requests at once" },
   PROVIDER_KEY_UNAVAILABLE: { status: 502, exit: EXIT.failed, title: "The provider's key cannot be used" },
+  CANARY_REFUSED: {
+    status: 502,
+    exit: EXIT.failed,
+    title: "A provider did not take the new key; the old one stays",
+    hint: "check the key; without --canary it is not tried",
+  },
+  CANARY_IMPOSSIBLE: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "No provider has this secret, so there is nobody to try it with",
+    hint: "modelkeep provider list",
+  },
   UPSTREAM_UNREACHABLE: { status: 502, exit: EXIT.unreachable, title: "The provider cannot be reached" },
   UPSTREAM_ADDRESS_REFUSED: { status: 502, exit: EXIT.failed, title: "The provider's address is not allowed" },
   UPSTREAM_REFUSED_KEY: { status: 502, exit: EXIT.failed, title: "The provider refused the key it was given" },

@@ -154,7 +154,7 @@ const timeouts = new Set(["UND_ERR_CONNECT_TIMEOUT", "UND_ERR_HEADERS_TIMEOUT", 
 const unreachable = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
 
 /** The words of undici, Node and OpenSSL stay here: they may hold parts of what was sent. */
-function errorOf(error: Error): ModelkeepError {
+export function errorOf(error: Error): ModelkeepError {
   const code = "code" in error ? String(error.code) : "";
   if (code === "PROVIDER_URL_REFUSED") return gatewayError("UPSTREAM_ADDRESS_REFUSED");
   if (error instanceof ModelkeepError) return error.code === "MEMORY_WIPED" ? leaseEnded() : error;

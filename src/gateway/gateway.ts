@@ -13,6 +13,7 @@ import {
 import type { http } from "../host/index.ts";
 import type { SecretService } from "../secrets/index.ts";
 import type { LookupFunction } from "./address-guard.ts";
+import { tryCandidate } from "./canary.ts";
 import { type Counter, Counters } from "./counters.ts";
 import { Decisions } from "./decisions.ts";
 import { gatewayError } from "./errors.ts";
@@ -61,6 +62,8 @@ export interface Gateway {
   handle(req: http.IncomingMessage, res: http.ServerResponse): void;
   /** Forgets remembered decisions. */
   policyChanged(): void;
+  /** Tries the version of a secret that is being tried, see tryCandidate; the names of the providers that took it. */
+  tryCandidate(secretName: string): Promise<readonly string[]>;
   /** For /metrics. */
   counters(): readonly Counter[];
   /** Checks in keys that are not used now, without waiting for the idle time. */
@@ -132,6 +135,11 @@ class OpenAiGateway implements Gateway {
   handle(req: http.IncomingMessage, res: http.ServerResponse): void {
     const current: Case = { req, res, startedAt: this.#options.clock.monotonic() };
     this.#serve(current).catch((thrown) => this.#refuse(current, toGatewayError(thrown)));
+  }
+
+  tryCandidate(secretName: string): Promise<readonly string[]> {
+    const { secrets, providers } = this.#options;
+    return tryCandidate({ secrets, providers, slots: this.#slots, upstreams: this.#upstreams }, secretName);
   }
 
   policyChanged(): void {

@@ -50,6 +50,10 @@ export function upstreamHeaders(req: http.IncomingMessage, slot: string): string
   return headers;
 }
 
+export function canaryHeaders(slot: string): string[] {
+  return ["authorization", `Bearer ${slot}`, "accept-encoding", "identity", "user-agent", "modelkeep"];
+}
+
 export type ReplyHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 /** The reply's headers for the client, each value through `clean`. */

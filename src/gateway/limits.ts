@@ -62,6 +62,9 @@ export const GATEWAY_INTERNALS = {
   /** The gateway's own lease of a provider key, in seconds, and the part of it after which a new one is taken. */
   keyLeaseSeconds: 900,
   keyRenewPart: 2 / 3,
+  /** The lease of a key that is being tried, in seconds, and what a provider may answer, in bytes. */
+  canaryLeaseSeconds: 60,
+  canaryReplyBytes: 4 * 1024 * 1024,
   /** A key that no request used for this long is checked in, in milliseconds. */
   keyIdleMilliseconds: 60_000,
   /** Policy decisions that are remembered, and for how long, in milliseconds. */

@@ -65,7 +65,10 @@ const storedProvider = z.object({
   name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/),
   kind: z.literal("openai"),
   base_url: z.string().min(1),
-  secret: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/),
+  secret: z
+    .string()
+    .max(100)
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/),
   models: z
     .array(
       z

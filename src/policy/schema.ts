@@ -31,7 +31,11 @@ entity ProviderModel;
 entity Model;
 
 action useModel appliesTo { principal: [Workload, Admin], resource: [ProviderModel], context: {} };
-action checkoutSecret appliesTo { principal: [Workload, Admin], resource: [Secret], context: {} };
+action checkoutSecret appliesTo {
+  principal: [Workload, Admin],
+  resource: [Secret],
+  context: { purpose?: String, ttlSeconds?: Long },
+};
 action releaseKey appliesTo {
   principal: [Workload, Admin],
   resource: [Model],

@@ -1,5 +1,5 @@
 /** Leases from check-out to their end: in the store for every replica, in guarded memory here, upstream where one lends. */
-import { type Clock, type EntityRef, entityText, type Log, type Random, toHex } from "../base/index.ts";
+import { type Clock, type EntityRef, entityText, type Log, ModelkeepError, type Random, toHex } from "../base/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
 import type { RecordStore } from "../store/index.ts";
 import { secretError } from "./errors.ts";
@@ -56,13 +56,10 @@ export class Leasing {
 
   async lease(name: string, options: LeaseOptions): Promise<Lease> {
     this.mustBeOpen();
-    const secret = await this.#options.secret(name);
-    const checked = checkLeaseOptions(secret, options);
     this.#held.mustHaveRoom(options.holder);
-    const version = versionOf(secret, checked.version);
-    const { unshared = false, maxLeases } = secret.rules ?? {};
+    const { secret, checked, source } = await this.#acquire(name, options);
     const { sources, journal } = this.#options;
-    const source = await sources.acquire({ secretName: name, version, ttlSeconds: checked.ttlSeconds, unshared });
+    const maxLeases = secret.rules?.maxLeases;
     let key: GuardedBytes | undefined;
     try {
       const ttlSeconds = await this.#secondsOf(source, checked.ttlSeconds);
@@ -75,6 +72,22 @@ export class Leasing {
       key?.wipe();
       await sources.release(source);
       throw error;
+    }
+  }
+
+  /** A version that is dropped between the two reads is no error: there is another by then. */
+  async #acquire(name: string, options: LeaseOptions, before?: SecretRecord) {
+    const secret = await this.#options.secret(name);
+    const checked = checkLeaseOptions(secret, options);
+    const version = versionOf(secret, checked.version);
+    const { unshared = false } = secret.rules ?? {};
+    const request = { secretName: name, version, ttlSeconds: checked.ttlSeconds, unshared };
+    try {
+      return { secret, checked, source: await this.#options.sources.acquire(request) };
+    } catch (error) {
+      const gone = error instanceof ModelkeepError && error.code === "SECRET_NOT_FOUND";
+      if (!gone || secret.updatedAt === before?.updatedAt) throw error;
+      return this.#acquire(name, options, secret);
     }
   }
 
@@ -343,7 +356,8 @@ function extend(lease: LeaseRecord, now: number, seconds: number): LeaseRecord {
 function isMeant(filter: Exclude<LeaseFilter, { leaseId: string }>, lease: LeaseRecord): boolean {
   if ("holder" in filter) return entityText(filter.holder) === entityText(lease.holder);
   if ("prefix" in filter) return lease.secretName.startsWith(filter.prefix);
-  return lease.secretName === filter.secretName && (filter.version ?? lease.version) === lease.version;
+  if (lease.secretName !== filter.secretName) return false;
+  return filter.version === undefined || (lease.version === filter.version && lease.holder.type !== "Server");
 }
 
 async function inGroups<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {

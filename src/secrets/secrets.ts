@@ -84,6 +84,7 @@ export interface LeaseOptions {
 export type LeaseFilter =
   | { readonly leaseId: string }
   | { readonly holder: EntityRef }
+  /** With a version those of the server itself stay: it is told, and lets go when its requests have ended. */
   | { readonly secretName: string; readonly version?: number }
   /** Of the secret's name. */
   | { readonly prefix: string };

@@ -252,8 +252,8 @@ class StoredSecrets implements SecretService {
         mayBeThere = true;
         return this.#options.store.put(TABLES.secrets, name, encodeRecord(next), { ifVersion: before.storedVersion });
       });
-      await this.#drop(name, dropped, endLeases ? by : undefined);
       await this.#tell(name);
+      await this.#drop(name, dropped, endLeases ? by : undefined);
       return toSecretInfo(next);
     } catch (error) {
       const lost = error instanceof ModelkeepError && error.code === "VERSION_CONFLICT";

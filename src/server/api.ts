@@ -45,6 +45,7 @@ export interface ApiPorts extends ApiServices {
   readonly authorizer: () => Authorizer;
   readonly recorder: Recorder;
   readonly wrappers: readonly KeyWrapper[];
+  readonly tryCandidate: (secretName: string) => Promise<unknown>;
   /** Of the configuration's signer policy. */
   readonly signers: SignerCheck | undefined;
   readonly anchors?: Anchors;

@@ -124,8 +124,9 @@ async function openDoors(
   metrics.addSource(() => gateway.counters());
   const signers = await openSignerCheck({ ...recording, config, metrics });
   ends.push(() => signers?.close());
+  const tryCandidate = (secretName: string) => gateway.tryCandidate(secretName);
   const app = createApp({
-    implementations: await apiRoutes({ ...options, ...recording, ...services, wrappers, signers }),
+    implementations: await apiRoutes({ ...options, ...recording, ...services, tryCandidate, wrappers, signers }),
     oauth: oauthApp({ tokens, urlOf: (url, host) => requestOrigin(host, scheme, origins()) + new URL(url).pathname }),
     authenticate: (request) => tokens.authenticate(request),
     ready: () => ports.store.ping(),

@@ -13,9 +13,10 @@ export async function requireDecision(
   caller: Caller,
   action: string,
   resource: EntityRef,
+  context: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
   const { principal, groups } = caller;
-  const decision = ports.authorizer().decide({ principal, groups, action, resource, context: {} });
+  const decision = ports.authorizer().decide({ principal, groups, action, resource, context });
   if (decision.allowed) return;
   await ports.recorder.record({
     action: `policy.${action}`,

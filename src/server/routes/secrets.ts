@@ -1,8 +1,11 @@
 /** Answers the routes of secrets and leases. */
-import { type Caller, type EntityRef, entityText } from "../../base/index.ts";
+import type { z } from "zod";
+import { type Caller, copySecret, type EntityRef, entityText, wipe } from "../../base/index.ts";
 import * as contract from "../../contract/index.ts";
+import type { GuardedBytes } from "../../host/index.ts";
 import {
   type LeaseInfo,
+  type LeaseRules,
   type SealedValue,
   type SecretInfo,
   type SecretService,
@@ -17,15 +20,16 @@ export interface SecretRouteServices extends PolicyPorts {
   readonly secrets: SecretService;
   /** See openServerReceiver. */
   readonly transport: TransportReceiver;
+  /** See Gateway.tryCandidate. */
+  readonly tryCandidate: (secretName: string) => Promise<unknown>;
 }
 
 export function secretRoutes(services: SecretRouteServices): Implementation[] {
-  return [...managementRoutes(services), ...leaseRoutes(services)];
+  return [...valueRoutes(services), ...versionRoutes(services), ...leaseRoutes(services)];
 }
 
-function managementRoutes(services: SecretRouteServices): Implementation[] {
+function valueRoutes(services: SecretRouteServices): Implementation[] {
   const { secrets, transport } = services;
-  const openValue = (name: string, sealed: WireSealed) => transport.open(fromWire(sealed), { direction: "put", name });
   return [
     open(contract.getTransportKey, async () => ({
       key_id: transport.key.keyId,
@@ -34,14 +38,18 @@ function managementRoutes(services: SecretRouteServices): Implementation[] {
     authenticated(contract.putSecret, async ({ params, body }, caller) => {
       await requireManage(services, caller);
       const name = nameOf(params);
-      const value = await openValue(name, body.sealed);
-      const about = body.about === undefined ? {} : { about: body.about };
-      return secretToWire(await secrets.put(name, value, { ...about, by: caller.principal }));
+      const value = await openValue(services, name, body.sealed);
+      return secretToWire(await secrets.put(name, value, { ...putOptions(body), by: caller.principal }));
     }),
-    authenticated(contract.rotateSecret, async ({ params, body }, caller) => {
+    authenticated(contract.linkSecret, async ({ params, body }, caller) => {
       await requireManage(services, caller);
-      const name = nameOf(params);
-      return secretToWire(await secrets.rotate(name, await openValue(name, body.sealed), { by: caller.principal }));
+      const { driver, reference } = body;
+      const options = { ...putOptions(body), by: caller.principal };
+      return secretToWire(await secrets.link(nameOf(params), { driver, reference }, options));
+    }),
+    authenticated(contract.setSecretRules, async ({ params, body }, caller) => {
+      await requireManage(services, caller);
+      return secretToWire(await secrets.setRules(nameOf(params), rulesFromWire(body), { by: caller.principal }));
     }),
     authenticated(contract.listSecrets, async (_request, caller) => {
       await requireManage(services, caller);
@@ -55,26 +63,54 @@ function managementRoutes(services: SecretRouteServices): Implementation[] {
   ];
 }
 
+function versionRoutes(services: SecretRouteServices): Implementation[] {
+  const { secrets } = services;
+  return [
+    authenticated(contract.rotateSecret, async ({ params, body }, caller) => {
+      await requireManage(services, caller);
+      const name = nameOf(params);
+      const by = { by: caller.principal };
+      const value = await openValue(services, name, body.sealed);
+      if (!body.canary && !body.stage)
+        return secretToWire(await secrets.rotate(name, value, { ...graceOf(body), ...by }));
+      const staged = await secrets.stage(name, value, by);
+      if (body.canary) await tryOrRollBack(services, name, caller);
+      return secretToWire(body.stage ? staged : await secrets.promote(name, { ...graceOf(body), ...by }));
+    }),
+    authenticated(contract.promoteSecret, async ({ params, body }, caller) => {
+      await requireManage(services, caller);
+      const name = nameOf(params);
+      if (body.canary) await services.tryCandidate(name);
+      return secretToWire(await secrets.promote(name, { ...graceOf(body), by: caller.principal }));
+    }),
+    authenticated(contract.rollBackSecret, async ({ params }, caller) => {
+      await requireManage(services, caller);
+      return secretToWire(await secrets.rollBack(nameOf(params), { by: caller.principal }));
+    }),
+    authenticated(contract.retireSecret, async ({ params }, caller) => {
+      await requireManage(services, caller);
+      return secretToWire(await secrets.retire(nameOf(params), { by: caller.principal }));
+    }),
+  ];
+}
+
+/** A key that nobody takes does not stay. */
+async function tryOrRollBack(services: SecretRouteServices, name: string, caller: Caller): Promise<void> {
+  try {
+    await services.tryCandidate(name);
+  } catch (error) {
+    await services.secrets.rollBack(name, { by: caller.principal });
+    throw error;
+  }
+}
+
 function leaseRoutes(services: SecretRouteServices): Implementation[] {
   const { secrets } = services;
   return [
-    authenticated(contract.checkoutSecret, async ({ params, body }, caller) => {
-      const name = nameOf(params);
-      await requireDecision(services, caller, "checkoutSecret", { type: "Secret", id: name });
+    ...takingRoutes(services),
+    authenticated(contract.renewLease, async ({ params, body }, caller) => {
       const ttl = body.ttl_seconds === undefined ? {} : { ttlSeconds: body.ttl_seconds };
-      const lease = await secrets.lease(name, { holder: caller.principal, ...ttl });
-      try {
-        // From here the value is the caller's: the lease stays open, this process needs no key for it.
-        const copy = new Uint8Array(new ArrayBuffer(lease.key.length));
-        lease.key.use((bytes) => copy.set(bytes));
-        lease.key.wipe();
-        const receiver = { keyId: body.key_id, publicKey: body.public_key };
-        const sealed = await sealValue(copy, receiver, { direction: "checkout", name }).finally(() => copy.fill(0));
-        return { lease: leaseToWire(lease), sealed: toWire(sealed) };
-      } catch (error) {
-        await lease.checkIn();
-        throw error;
-      }
+      return leaseToWire(await secrets.renew(params.id ?? "", { holder: caller.principal, ...ttl }));
     }),
     authenticated(contract.listLeases, async (_request, caller) => {
       await requireManage(services, caller);
@@ -85,6 +121,16 @@ function leaseRoutes(services: SecretRouteServices): Implementation[] {
       await secrets.checkIn(id, caller.principal);
       return { ended: id };
     }),
+    authenticated(contract.revokeLeases, async ({ body }, caller) => {
+      await requireManage(services, caller);
+      const filter =
+        "principal" in body
+          ? { holder: body.principal }
+          : "secret" in body
+            ? { secretName: body.secret }
+            : { prefix: body.prefix };
+      return { ended: [...(await secrets.revoke(filter, { by: caller.principal }))] };
+    }),
     authenticated(contract.revokeLease, async ({ params }, caller) => {
       await requireManage(services, caller);
       const id = params.id ?? "";
@@ -92,6 +138,72 @@ function leaseRoutes(services: SecretRouteServices): Implementation[] {
       return { ended: id };
     }),
   ];
+}
+
+/** Where a value leaves the server, sealed to the caller's key. */
+function takingRoutes(services: SecretRouteServices): Implementation[] {
+  const { secrets } = services;
+  return [
+    authenticated(contract.checkoutSecret, async ({ params, body }, caller) => {
+      const name = nameOf(params);
+      const { ttl_seconds: ttlSeconds, max_uses: maxUses, purpose } = body;
+      const context = defined({ purpose, ttlSeconds });
+      await requireDecision(services, caller, "checkoutSecret", { type: "Secret", id: name }, context);
+      const lease = await secrets.lease(name, { holder: caller.principal, ...context, ...defined({ maxUses }) });
+      try {
+        return { lease: leaseToWire(lease), sealed: await sealKey(lease.key, name, body) };
+      } catch (error) {
+        await lease.checkIn();
+        throw error;
+      }
+    }),
+    authenticated(contract.useLease, async ({ params, body }, caller) => {
+      const { lease, key } = await secrets.use(params.id ?? "", caller.principal);
+      return { lease: leaseToWire(lease), sealed: await sealKey(key, lease.secretName, body) };
+    }),
+  ];
+}
+
+/** From here the value is the caller's: the lease stays open, this process needs no key for it. */
+async function sealKey(
+  key: GuardedBytes,
+  name: string,
+  to: { readonly key_id: string; readonly public_key: string },
+): Promise<WireSealed> {
+  const copy = key.use(copySecret);
+  key.wipe();
+  const receiver = { keyId: to.key_id, publicKey: to.public_key };
+  const sealed = await sealValue(copy, receiver, { direction: "checkout", name }).finally(() => wipe(copy));
+  return toWire(sealed);
+}
+
+function openValue({ transport }: SecretRouteServices, name: string, sealed: WireSealed): Promise<Uint8Array> {
+  return transport.open(fromWire(sealed), { direction: "put", name });
+}
+
+type WireRules = z.output<typeof contract.leaseRules>;
+
+function putOptions({ about, rules }: { readonly about?: string | undefined; readonly rules?: WireRules | undefined }) {
+  return defined({ about, rules: rules && rulesFromWire(rules) });
+}
+
+function graceOf({ grace_seconds: graceSeconds }: { readonly grace_seconds?: number | undefined }) {
+  return defined({ graceSeconds });
+}
+
+/** Without what is undefined. */
+function defined<T extends Record<string, unknown>>(fields: T): { [Name in keyof T]?: NonNullable<T[Name]> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
+}
+
+function rulesFromWire(rules: WireRules): LeaseRules {
+  const { max_ttl_seconds: maxTtlSeconds, max_uses: maxUses, max_leases: maxLeases } = rules;
+  return { maxTtlSeconds, maxUses, maxLeases, purposeRequired: rules.purpose_required, unshared: rules.unshared };
+}
+
+function rulesToWire({ maxTtlSeconds, maxUses, maxLeases, purposeRequired, unshared }: LeaseRules): WireRules {
+  const counts = { max_ttl_seconds: maxTtlSeconds, max_uses: maxUses, max_leases: maxLeases };
+  return defined({ ...counts, purpose_required: purposeRequired, unshared });
 }
 
 const LOCAL: EntityRef = { type: "Server", id: "local" };
@@ -121,11 +233,18 @@ function toWire({ keyId, enc, ciphertext }: SealedValue): WireSealed {
 }
 
 function secretToWire(info: SecretInfo) {
+  const { name, about, version, candidate, graceUntil } = info;
   return {
-    name: info.name,
-    about: info.about,
-    version: info.version,
-    versions: info.versions.map(({ version, createdAt }) => ({ version, created_at: isoTime(createdAt) })),
+    name,
+    about,
+    version,
+    ...defined({ candidate, grace_until: graceUntil === undefined ? undefined : isoTime(graceUntil) }),
+    versions: info.versions.map((one) => ({
+      version: one.version,
+      created_at: isoTime(one.createdAt),
+      driver: one.driver,
+    })),
+    rules: rulesToWire(info.rules),
     created_at: isoTime(info.createdAt),
     updated_at: isoTime(info.updatedAt),
   };
@@ -137,6 +256,9 @@ function leaseToWire(info: LeaseInfo) {
     secret: info.secretName,
     version: info.version,
     holder: entityText(info.holder),
+    ...defined({ purpose: info.purpose, max_uses: info.maxUses }),
+    uses: info.uses,
+    renewals: info.renewals,
     issued_at: isoTime(info.issuedAt),
     expires_at: isoTime(info.expiresAt),
   };
