@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { openBlobStore } from "../../src/artifact/index.ts";
 import { createInsecureDevCollector } from "../../src/attestation/index.ts";
 import { createKeyFile, openKeyWrapper } from "../../src/backends/index.ts";
 import { acceptedKeys } from "../../src/cli/commands/run-trust.ts";
-import { getPolicy, listModels, type PublishedModel, setPolicy } from "../../src/contract/index.ts";
+import { getPolicy, listAudit, listModels, type PublishedModel, setPolicy } from "../../src/contract/index.ts";
 import { systemRandom } from "../../src/host/index.ts";
 import { type PublishOptions, publishSealed } from "../../src/publisher/index.ts";
 import { requestPackageKey } from "../../src/release/index.ts";
@@ -153,8 +154,16 @@ when { context.signature has signers && context.signature.signers.contains("revi
   };
   assert.equal(await ask(), undefined);
   stage.rule(REVIEWER_ALONE);
+  let code: string | undefined;
+  for (let tries = 0; code === undefined && tries < 100; tries++) {
+    await sleep(100);
+    code = await ask();
+  }
+  assert.equal(code, "KEY_NOT_GRANTED", "without a restart");
+  const { entries } = await api.call(listAudit, { body: { action: "signers.change" } });
+  assert.equal(entries.length, 1);
   await stage.restart();
-  assert.equal(await ask(), "KEY_NOT_GRANTED");
+  assert.equal(await ask(), "KEY_NOT_GRANTED", "and after one");
   stage.rule(TWO);
   await stage.restart();
   assert.equal(await ask(), undefined);
