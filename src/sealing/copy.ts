@@ -147,7 +147,7 @@ class Copy {
       await this.#write(name, modelPath, bytes, told);
       return true;
     } catch (error) {
-      const isBroken = error instanceof ModelkeepError && error.code === "STORE_UNREACHABLE";
+      const isBroken = error instanceof ModelkeepError && error.code === "BLOBS_UNREACHABLE";
       if (!isBroken || attempt >= SEALING_LIMITS.copyAttempts) throw error;
       this.#tell(name, -told.bytes);
       return false;

@@ -58,7 +58,7 @@ test("refusals have codes of their own, and what says later is asked again", ski
     [412, "PreconditionFailed", "BLOB_EXISTS"],
     [503, "SlowDown", "STORE_THROTTLED"],
     [429, "TooManyRequests", "STORE_THROTTLED"],
-    [500, "InternalError", "STORE_UNREACHABLE"],
+    [500, "InternalError", "BLOBS_UNREACHABLE"],
     [307, "TemporaryRedirect", "STORE_REDIRECTED"],
   ];
   for (const [status, code, expected] of cases) {
@@ -114,7 +114,7 @@ for (const [kind, peer, skip] of [
     const ranges = proxy.asked.filter(isBlob).map(({ headers }) => String(headers.range));
     assert.ok(ranges.length > 3 && new Set(ranges).size === ranges.length, ranges.join(" "));
     proxy.break((asked) => (isBlob(asked) ? { cutAfter: 0 } : undefined));
-    assert.equal(await codeOf(() => store.readAll("a", bytes.length)), "STORE_UNREACHABLE");
+    assert.equal(await codeOf(() => store.readAll("a", bytes.length)), "BLOBS_UNREACHABLE");
     assert.equal(proxy.asked.filter(isBlob).length, 7);
   });
 
@@ -123,7 +123,7 @@ for (const [kind, peer, skip] of [
     await store.write("a", [Buffer.from("x")]);
     proxy.break(() => ({ silent: true }));
     const start = performance.now();
-    assert.equal(await codeOf(() => store.write("b", [Buffer.from("x")])), "STORE_UNREACHABLE");
+    assert.equal(await codeOf(() => store.write("b", [Buffer.from("x")])), "BLOBS_UNREACHABLE");
     assert.ok(performance.now() - start < 10_000);
   });
 
@@ -186,7 +186,7 @@ test("s3: a failure in the body of a 200 is a failure", skipS3, async () => {
   proxy.break(({ method, path }) =>
     method === "POST" && path.includes("uploadId") ? { status: 200, ...xmlError("InternalError") } : undefined,
   );
-  assert.equal(await codeOf(() => store.write("a", [Buffer.alloc(11 * MIB)])), "STORE_UNREACHABLE");
+  assert.equal(await codeOf(() => store.write("a", [Buffer.alloc(11 * MIB)])), "BLOBS_UNREACHABLE");
 });
 
 test("s3: what an ended writer left is given back, and only below the prefix", skipS3, async () => {
@@ -225,7 +225,7 @@ test("oci: an upload that breaks goes on, and what is not its digest is refused"
   await store.write("a", [bytes], { bytes: bytes.length });
   // This registry forgets an upload whose answer was lost.
   second({ loseAnswer: true });
-  assert.equal(await codeOf(() => store.write("b", [bytes], { bytes: bytes.length })), "STORE_UNREACHABLE");
+  assert.equal(await codeOf(() => store.write("b", [bytes], { bytes: bytes.length })), "BLOBS_UNREACHABLE");
   assert.ok(bytes.equals(await store.readAll("a", bytes.length)));
   const isBlob = ({ method, path }: { method: string; path: string }) => method === "GET" && path.includes("/blobs/");
   proxy.break((asked) => (isBlob(asked) ? { alter: (body) => Buffer.from(body.map((byte) => byte ^ 1)) } : undefined));

@@ -160,7 +160,7 @@ test("a pull whose network goes away goes on later", typeof moto === "string" ? 
   const to = { store: await openBlobStore(pathToFileURL(folder).href), prefix: "" };
   proxy.break(({ path }) => (path.includes("0.floe") || path.includes("3.floe") ? undefined : { cutAfter: 10 }));
   const code = await codeOf(() => copySealed({ from: { store: source, prefix: "" }, to }));
-  assert.ok(code === "STORE_UNREACHABLE" || code === "SEALED_INVALID", code);
+  assert.ok(code === "BLOBS_UNREACHABLE" || code === "SEALED_INVALID", code);
   proxy.break(() => undefined);
   await copySealed({ from: { store: await openBlobStore(uri, { env }), prefix: "" }, to });
   assert.deepEqual(contents(folder), contents(made.folder));

@@ -176,7 +176,7 @@ class GoogleStorage implements ObjectService {
       });
       if (isTaken(state, end, isLast)) return state;
       if (attempt >= this.#ports.limits.attempts || reachedOf(state) !== start)
-        throw storeError("STORE_UNREACHABLE", { detail: `${this.#place.uri}, an upload broke` });
+        throw storeError("BLOBS_UNREACHABLE", { detail: `${this.#place.uri}, an upload broke` });
     }
   }
 
@@ -185,7 +185,7 @@ class GoogleStorage implements ObjectService {
     try {
       return await this.#call(call);
     } catch (error) {
-      if (error instanceof ModelkeepError && error.code === "STORE_UNREACHABLE") return undefined;
+      if (error instanceof ModelkeepError && error.code === "BLOBS_UNREACHABLE") return undefined;
       throw error;
     }
   }

@@ -41,7 +41,7 @@ export function refusal(answer: ObjectAnswer, where: string, code: string) {
   if (status === 404) return storeError("STORE_NOT_FOUND", { detail });
   if (status === 412 || status === 409) return storeError("BLOB_EXISTS", { detail });
   if (status === 429 || status === 503) return storeError("STORE_THROTTLED", { detail });
-  return storeError(status >= 500 && status !== 501 ? "STORE_UNREACHABLE" : "STORE_REFUSED", { detail });
+  return storeError(status >= 500 && status !== 501 ? "BLOBS_UNREACHABLE" : "STORE_REFUSED", { detail });
 }
 
 /** The length that an answer states, for an object that has one. */

@@ -28,7 +28,7 @@ export const storeError = defineErrors("stores", {
     title: "The store has too many requests",
     hint: "try again in a minute: push and pull go on where they stopped",
   },
-  STORE_UNREACHABLE: {
+  BLOBS_UNREACHABLE: {
     status: 503,
     exit: EXIT.unreachable,
     title: "The store cannot be reached",

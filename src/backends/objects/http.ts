@@ -71,7 +71,7 @@ export class ObjectHttp {
     });
   }
 
-  /** Answers come back whatever their status is. Throws STORE_UNREACHABLE, STORE_TLS_REFUSED or STORE_ANSWER_INVALID. */
+  /** Answers come back whatever their status is. Throws BLOBS_UNREACHABLE, STORE_TLS_REFUSED or STORE_ANSWER_INVALID. */
   async send(make: MakeRequest, options: SendOptions = {}): Promise<ObjectAnswer> {
     const { limits } = this.#ports;
     const attempts = options.once ? 1 : limits.attempts;
@@ -83,7 +83,7 @@ export class ObjectHttp {
         await this.#pause(attempt, answer.headers["retry-after"]);
       } catch (error) {
         const failure = this.#failed(error);
-        if (failure.code !== "STORE_UNREACHABLE" || attempt >= attempts) throw failure;
+        if (failure.code !== "BLOBS_UNREACHABLE" || attempt >= attempts) throw failure;
         await this.#pause(attempt);
       }
     }
@@ -107,7 +107,7 @@ export class ObjectHttp {
         await this.#pause(attempt, outcome.answer.headers["retry-after"]);
       } catch (error) {
         const failure = this.#failed(error);
-        if (failure.code !== "STORE_UNREACHABLE" || attempt > limits.resumes) throw failure;
+        if (failure.code !== "BLOBS_UNREACHABLE" || attempt > limits.resumes) throw failure;
         await this.#pause(done > before ? 1 : attempt);
       }
     }
@@ -195,7 +195,7 @@ export class ObjectHttp {
     const detail = `${this.origin} (${code})`;
     if (code === "UND_ERR_HEADERS_OVERFLOW" || code.startsWith("HPE_"))
       return storeError("STORE_ANSWER_INVALID", { detail });
-    return storeError(TLS_CODE.test(code) ? "STORE_TLS_REFUSED" : "STORE_UNREACHABLE", { detail });
+    return storeError(TLS_CODE.test(code) ? "STORE_TLS_REFUSED" : "BLOBS_UNREACHABLE", { detail });
   }
 
   async #pause(attempt: number, asked?: string): Promise<void> {

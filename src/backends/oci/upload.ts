@@ -40,7 +40,7 @@ export class BlobUpload {
       const reached = await this.#reached();
       if (reached === end) break;
       if (attempt >= limits.attempts || reached !== start)
-        throw storeError("STORE_UNREACHABLE", { detail: `${this.#registry.place.uri}, an upload broke` });
+        throw storeError("BLOBS_UNREACHABLE", { detail: `${this.#registry.place.uri}, an upload broke` });
     }
     this.#sent = end;
   }
@@ -56,7 +56,7 @@ export class BlobUpload {
     if (await this.#registry.hasBlob(digest)) return;
     throw answer
       ? this.#registry.refused(answer)
-      : storeError("STORE_UNREACHABLE", { detail: `${this.#registry.place.uri}, an upload broke` });
+      : storeError("BLOBS_UNREACHABLE", { detail: `${this.#registry.place.uri}, an upload broke` });
   }
 
   /** Gives the upload up; never throws. */
@@ -69,7 +69,7 @@ export class BlobUpload {
     try {
       return await this.#registry.call(request);
     } catch (error) {
-      if (error instanceof ModelkeepError && error.code === "STORE_UNREACHABLE") return undefined;
+      if (error instanceof ModelkeepError && error.code === "BLOBS_UNREACHABLE") return undefined;
       throw error;
     }
   }
