@@ -1,134 +1,72 @@
-/** Sealing and opening beside cp, openssl and age, file to file in memory, as ratios of one run; and rewrapping. */
+/** Sealing and opening by engine and number of cores, beside cp, openssl, age and gocryptfs, as ratios of one run; memory at 64 GiB. */
 import { execFileSync } from "node:child_process";
-import { generateKeyPairSync } from "node:crypto";
-import { once } from "node:events";
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { type BlobStore, openBlobStore } from "../src/artifact/index.ts";
-import { createKeyFile, type KeyWrapper, openKeyWrapper } from "../src/backends/index.ts";
-import { systemRandom as random } from "../src/host/index.ts";
-import { openIntoFolder, rewrapSealed, sealModel } from "../src/sealing/index.ts";
-import { loadEcSigner, signModel, trustKeys, verifyBundle } from "../src/signing/index.ts";
+import { AEAD_NAMES, type AeadName } from "../src/host/index.ts";
+import { hugeFolder, MIB, makeModel, type Row, unmount } from "./sealing/model.ts";
+import { peers } from "./sealing/peers.ts";
 
-const MIB = 2 ** 20;
-const ROUNDS = 3;
+/** Each row that is ours is a process of its own, so that engine, memory and heap are its own. */
+const child = join(import.meta.dirname, "sealing", "child.ts");
 
-interface Row {
-  readonly what: string;
-  readonly seconds: number;
-}
-
-/** `MODELKEEP_BENCH_MIB` of random bytes, 1,024 when absent. */
-async function makeModel(folder: string, mib: number): Promise<string> {
-  const root = join(folder, "model");
-  mkdirSync(root);
-  const out = createWriteStream(join(root, "weights.bin"));
-  for (let index = 0; index < mib; index += 16) if (!out.write(random.bytes(16 * MIB))) await once(out, "drain");
-  out.end();
-  await once(out, "close");
-  return root;
-}
-
-/** The best of some rounds: what disturbs a run only ever makes it slower. */
-async function best(what: string, work: (round: number) => unknown, clear: () => void): Promise<Row> {
-  let seconds = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < ROUNDS; round++) {
-    const started = performance.now();
-    await work(round);
-    seconds = Math.min(seconds, (performance.now() - started) / 1000);
-    clear();
-  }
-  return { what, seconds };
-}
-
-/** Not by the helpers of the tests: they load the test runner, whose hooks slow every asynchronous call. */
-function makeSigner() {
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  return loadEcSigner(Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" })));
-}
-
-function has(program: string): boolean {
+function ours(engine: AeadName, words: readonly string[]): readonly Row[] {
   try {
-    execFileSync("which", [program], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
+    const env = { ...process.env, MODELKEEP_ENGINE: engine };
+    const out = execFileSync(process.execPath, [child, ...words], {
+      env,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    return out
+      .trim()
+      .split("\n")
+      .map((line) => ({ ...(JSON.parse(line) as Row), engine }));
+  } catch (error) {
+    const missing = String((error as { stderr?: unknown }).stderr).includes("ENGINE_MISSING");
+    return [{ what: missing ? "not on this machine" : `failed: ${String(error).slice(0, 200)}`, engine }];
   }
-}
-
-async function peers(folder: string, file: string): Promise<Row[]> {
-  const out = join(folder, "peer.out");
-  const clear = () => rmSync(out, { force: true });
-  const run = (program: string, ...words: string[]) => execFileSync(program, words, { stdio: "ignore" });
-  const key = ["-K", "0".repeat(64), "-iv", "0".repeat(32)];
-  const rows = [await best("cp", () => run("cp", file, out), clear)];
-  if (has("openssl")) {
-    const words = ["enc", "-aes-256-ctr", ...key, "-in", file, "-out", out];
-    rows.push(await best("openssl enc, no authentication", () => run("openssl", ...words), clear));
-  }
-  if (!has("age")) return rows;
-  run("age-keygen", "-o", join(folder, "age.key"));
-  const recipient = execFileSync("age-keygen", ["-y", join(folder, "age.key")])
-    .toString()
-    .trim();
-  const encrypted = join(folder, "age.out");
-  rows.push(await best("age -e", () => run("age", "-r", recipient, "-o", out, file), clear));
-  run("age", "-r", recipient, "-o", encrypted, file);
-  rows.push(await best("age -d", () => run("age", "-d", "-i", join(folder, "age.key"), "-o", out, encrypted), clear));
-  rmSync(encrypted);
-  return rows;
-}
-
-async function ours(folder: string, root: string): Promise<Row[]> {
-  const signer = makeSigner();
-  const trust = trustKeys([signer.publicKeyPem]);
-  const uri = pathToFileURL(join(folder, "models.kek")).href;
-  await createKeyFile(uri, random);
-  const wrapper = await openKeyWrapper(uri, { random });
-  const { bundle } = await signModel({ root, signer });
-  const manifest = verifyBundle(bundle, trust);
-  const [sealed, output] = [join(folder, "sealed"), join(folder, "opened")];
-  const store = await openBlobStore(pathToFileURL(sealed).href);
-  const seal = () => sealModel({ root, bundle, manifest, signer, wrappers: [wrapper], store, prefix: "", random });
-  const open = () => openIntoFolder({ store, prefix: "", trust, wrappers: [wrapper], random }, output);
-  const remove = (path: string) => () => rmSync(path, { recursive: true, force: true });
-  const rows = [await best("modelkeep seal", seal, remove(sealed))];
-  await seal();
-  rows.push(await best("modelkeep open, every segment verified", open, remove(output)));
-  rows.push(await rewrapping(store, wrapper));
-  return rows;
-}
-
-function rewrapping(store: BlobStore, wrapper: KeyWrapper): Promise<Row> {
-  return best(
-    "modelkeep rewrap",
-    () => rewrapSealed(store, "", [wrapper], [wrapper]),
-    () => undefined,
-  );
 }
 
 export async function run(): Promise<readonly Record<string, unknown>[]> {
   const mib = Number(process.env.MODELKEEP_BENCH_MIB ?? 1024);
-  const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "modelkeep-bench-"));
+  const base = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+  const folder = mkdtempSync(join(base, "modelkeep-bench-"));
+  const huge = hugeFolder(folder, mib);
   try {
-    const root = await makeModel(folder, mib);
-    const before = process.memoryUsage.rss();
-    const own = await ours(folder, root);
-    const peak = process.resourceUsage().maxRSS * 1024;
-    const rows = [...(await peers(folder, join(root, "weights.bin"))), ...own];
-    const cp = rows.find(({ what }) => what === "cp")?.seconds ?? Number.NaN;
-    return rows.map(({ what, seconds }) => ({
-      what,
-      "GB/s": what.endsWith("rewrap") ? "" : ((mib * MIB) / seconds / 1e9).toFixed(2),
-      "x cp": what.endsWith("rewrap") ? "" : (cp / seconds).toFixed(2),
-      ms: Math.round(seconds * 1e4) / 10,
-      "peak RSS MiB": what.startsWith("modelkeep")
-        ? `${Math.round(peak / MIB)} (${Math.round(before / MIB)} before)`
-        : "",
-    }));
+    const root = makeModel(join(folder, "model"), mib);
+    const places = [{ pages: "4 KiB", place: join(folder, "out") }, ...(huge ? [{ pages: "huge", place: huge }] : [])];
+    const rows: Row[] = AEAD_NAMES.flatMap((engine) => ours(engine, ["memory"]));
+    for (const { pages, place } of places) {
+      mkdirSync(place, { recursive: true });
+      const own = AEAD_NAMES.flatMap((engine) => ours(engine, ["files", root, place]));
+      rows.push(...withRatios([...peers(join(root, "weights.bin"), place), ...own], pages));
+    }
+    rows.push(...ours("koffi", ["sparse"]));
+    return rows.map(print(mib));
   } finally {
+    if (huge) unmount(huge);
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+function withRatios(rows: readonly Row[], pages: string): Row[] {
+  const cp = rows.find(({ what }) => what === "cp")?.seconds;
+  return rows.map((row) => ({ ...row, pages, ...(cp && row.seconds ? { xCp: cp / row.seconds } : {}) }));
+}
+
+const print = (mib: number) => (row: Row) => {
+  const bytes = row.bytes ?? mib * MIB;
+  const rate = (seconds: number | undefined) => (seconds ? (bytes / seconds / 1e9).toFixed(2) : "");
+  return {
+    what: row.what,
+    engine: row.engine ?? "",
+    cores: row.cores ?? "",
+    pages: row.pages ?? "",
+    "GB/s": row.bytes === 0 ? "" : rate(row.seconds),
+    "GB/s per core": rate(row.cpuSeconds),
+    "x cp": row.xCp?.toFixed(2) ?? "",
+    ms: row.seconds && row.bytes === 0 ? (row.seconds * 1e3).toFixed(1) : "",
+    "peak MiB": row.peakMib ?? "",
+  };
+};

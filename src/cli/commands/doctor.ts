@@ -2,7 +2,16 @@
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EXIT, toModelkeepError } from "../../base/index.ts";
-import { files, GuardedBytes, guardedMemoryLevel, os, processInfo, systemFetch } from "../../host/index.ts";
+import {
+  chooseAead,
+  files,
+  GuardedBytes,
+  guardedMemoryLevel,
+  hasLeafHash,
+  os,
+  processInfo,
+  systemFetch,
+} from "../../host/index.ts";
 import { type HostPromise, hostPromises } from "../../loader/index.ts";
 import { configFolder, dataFolder, loadConfig } from "../../server/index.ts";
 import type { Command, CommandContext } from "../command.ts";
@@ -16,6 +25,9 @@ const EARLIEST_CLOCK_MS = Date.UTC(2026, 0, 1);
 const MAX_SKEW_MS = 5_000;
 const MAX_ADVISORY_AGE_DAYS = 7;
 const DAY_MS = 86_400_000;
+const FASTER =
+  "npm install koffi @napi-rs/blake-hash, and leave MODELKEEP_ENGINE unset: models open several times faster";
+const REINSTALL = "npm install koffi@latest, or MODELKEEP_ENGINE=crypto";
 
 interface Check {
   readonly id: string;
@@ -36,6 +48,7 @@ export const doctor: Command = {
       checkNode(processInfo().nodeVersion),
       checkKernel(),
       checkMemory(),
+      await checkEngine(),
       ...(await hostPromises()).map(fromPromise),
       await checkTee(context),
       ...(await checkModes(context)),
@@ -86,6 +99,26 @@ function checkMemory(): Check {
     return { id: "locked-memory", status: "ok", about: guardedMemoryLevel().about };
   } catch {
     return { id: "locked-memory", status: "failed", about: "no memory can be locked", hint: "ulimit -l 8192" };
+  }
+}
+
+/** Slow is a warning: everything works with what Node brings. */
+async function checkEngine(): Promise<Check> {
+  try {
+    const { engine, wrong } = await chooseAead();
+    const isFast = engine.name !== "crypto" && hasLeafHash("blake3");
+    const about = `AES-256-GCM by ${engine.about}; segments hashed by ${hasLeafHash("blake3") ? "BLAKE3" : "SHA-256"}`;
+    if (wrong.length > 0)
+      return {
+        id: "engine",
+        status: "failed",
+        about: `${about}; ${wrong.join(", ")} computes wrongly`,
+        hint: REINSTALL,
+      };
+    return { id: "engine", status: isFast ? "ok" : "warning", about, hint: FASTER };
+  } catch (error) {
+    const { message, hint = FASTER } = toModelkeepError(error);
+    return { id: "engine", status: "failed", about: message, hint };
   }
 }
 
