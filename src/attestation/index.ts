@@ -45,6 +45,7 @@ export { createFetcher, type Fetcher } from "./collateral/fetcher.ts";
 export { loadCollateral, readCollateralFiles } from "./collateral/files.ts";
 export { openCollateral } from "./collateral/open.ts";
 export { type CollateralSet, type NamedFile, readCollateralSet } from "./collateral/set.ts";
+export { type AzurePorts, createAzureCollector } from "./collect/azure.ts";
 export {
   createDeviceCollector,
   DEVICE_CLASSES,

@@ -14,6 +14,10 @@ export const COLLECT_LIMITS = {
   deviceEvidenceBytes: 1024 * 1024,
   /** What a program prints that answers one question, in bytes. */
   answerBytes: 16 * 1024,
+  /** What Azure's address in the guest answers, in bytes. */
+  metadataBytes: 128 * 1024,
+  /** How long it may take, in milliseconds. */
+  metadataMs: 15_000,
   /** How long a program may take that collects evidence, in milliseconds. */
   programMs: 60_000,
 } as const;

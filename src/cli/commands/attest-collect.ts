@@ -1,6 +1,9 @@
 /** modelkeep attest collect: evidence of the machine that it is typed on; and which TEE that machine has. */
 import { resolve } from "node:path";
 import {
+  AZURE_SNP_KIND,
+  AZURE_TDX_KIND,
+  createAzureCollector,
   createDeviceCollector,
   createGramineCollector,
   createNvattestCollector,
@@ -13,13 +16,13 @@ import {
   type TsmPorts,
 } from "../../attestation/index.ts";
 import { fromHex, type Random, toBase64, toHex } from "../../base/index.ts";
-import { writeFileAtomic } from "../../host/index.ts";
+import { systemFetch, writeFileAtomic } from "../../host/index.ts";
 import type { Command, CommandContext, CommandInput, CommandOption } from "../command.ts";
 import { cliError } from "../errors.ts";
 
 const REPORT_DATA_BYTES = 64;
 const NONCE_BYTES = 32;
-const SOURCES = ["kernel", "gramine", "nvattest"] as const;
+const SOURCES = ["kernel", "gramine", "azure", "nvattest"] as const;
 
 export const attestCollect: Command = {
   name: "attest collect",
@@ -37,11 +40,15 @@ export const attestCollect: Command = {
     {
       flag: "--from",
       value: "SOURCE",
-      about: "kernel: SEV-SNP and TDX; gramine: SGX; nvattest: GPUs; the first of kernel and gramine when absent",
+      about:
+        "kernel: SEV-SNP and TDX; gramine: SGX; azure: its virtual TPM; nvattest: GPUs; kernel or gramine when absent",
       choices: SOURCES,
     },
     { flag: "--folder", value: "DIR", about: "where kernel or Gramine have their files, if not in the usual place" },
     { flag: "--program", value: "FILE", about: "NVIDIA's nvattest, if it is not in PATH" },
+    { flag: "--tpm-tools", value: "DIR", about: "where tpm2-tools are, if they are not in PATH" },
+    { flag: "--tcti", value: "TCTI", about: "how tpm2-tools reach the TPM, if not in their own way" },
+    { flag: "--metadata", value: "URL", about: "in place of Azure's address in the guest" },
   ],
   async run(context, input) {
     const collector = await chooseCollector(context, input);
@@ -91,9 +98,30 @@ async function chooseCollector(context: CommandContext, input: CommandInput): Pr
   const folder = given === undefined ? {} : { folder: resolve(context.cwd, given) };
   if (source === "nvattest")
     return createNvattestCollector({ signal: context.signal, ...(program === undefined ? {} : { program }) });
+  if (source === "azure") return openAzure(context, input);
   if (source === "gramine" || (source === undefined && (await findGramine(folder))))
     return createGramineCollector(folder);
   return createTsmCollector({ ...tsmPorts(context.random), ...folder });
+}
+
+function openAzure(context: CommandContext, input: CommandInput): Promise<EvidenceCollector> {
+  const [tools, tcti, metadata] = [input.text("--tpm-tools"), input.text("--tcti"), input.text("--metadata")];
+  return createAzureCollector({
+    ...{ fetch: systemFetch, signal: context.signal },
+    ...(tools === undefined ? {} : { toolsFolder: resolve(context.cwd, tools) }),
+    ...(tcti === undefined ? {} : { tcti }),
+    ...(metadata === undefined ? {} : { metadata: metadata.replace(/\/+$/, "") }),
+  });
+}
+
+/** Kinds of evidence that a guest can collect of itself. */
+export const GUEST_KINDS = ["snp", "tdx", "sgx", AZURE_SNP_KIND, AZURE_TDX_KIND] as const;
+
+/** Asks only the source that has this kind. */
+export function openGuestCollector({ random, signal }: CommandContext, kind: string): Promise<EvidenceCollector> {
+  if (kind === "sgx") return createGramineCollector();
+  if (kind === AZURE_SNP_KIND || kind === AZURE_TDX_KIND) return createAzureCollector({ fetch: systemFetch, signal });
+  return createTsmCollector(tsmPorts(random));
 }
 
 export function tsmPorts(random: Random): TsmPorts {

@@ -2,9 +2,7 @@
 import { resolve } from "node:path";
 import { openBlobStore } from "../../artifact/index.ts";
 import {
-  createGramineCollector,
   createInsecureDevCollector,
-  createTsmCollector,
   INSECURE_DEV_KIND,
   type LaunchDescription,
   measureLaunch,
@@ -20,12 +18,12 @@ import type { Command, CommandContext, CommandInput, CommandResult } from "../co
 import { CODE_BYTES, ensureEnrolled } from "../connect.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
-import { DEVICE_OPTIONS, devicesOf, tsmPorts } from "./attest-collect.ts";
+import { DEVICE_OPTIONS, devicesOf, GUEST_KINDS, openGuestCollector } from "./attest-collect.ts";
 import { acceptedKeys, RUN_TRUST_OPTIONS, readRunTrust } from "./run-trust.ts";
 
 const HINT = "modelkeep run keeper@1 --trust signer.pub --tee insecure-dev -- PROGRAM {model}";
 
-const TEES = ["snp", "tdx", "sgx", INSECURE_DEV_KIND];
+const TEES = [...GUEST_KINDS, INSECURE_DEV_KIND];
 
 interface Asked {
   readonly ref: string;
@@ -179,7 +177,7 @@ async function verifyStored(model: PublishedModel, publicKeys: readonly string[]
 /** Hardware is asked only when it is named, and only the kind that is named. */
 async function openCollector(context: CommandContext, tee: string, launch: LaunchDescription) {
   if (tee === INSECURE_DEV_KIND) return createInsecureDevCollector({ launch });
-  const collector = tee === "sgx" ? await createGramineCollector() : await createTsmCollector(tsmPorts(context.random));
+  const collector = await openGuestCollector(context, tee);
   if (collector.kind !== tee)
     throw cliError("USAGE", { detail: `--tee ${tee}: this machine is ${collector.kind}`, hint: "modelkeep doctor" });
   return collector;
