@@ -2,6 +2,8 @@
 export const BOM_LIMITS = {
   lockfileBytes: 32 * 1024 * 1024,
   lockfileDepth: 64,
+  /** Lockfiles in YAML, whose parser is slower. */
+  yamlBytes: 8 * 1024 * 1024,
   /** One requirement with its hashes. */
   requirementCharacters: 64 * 1024,
   /** Requirement files that include each other. */
@@ -16,10 +18,35 @@ export const BOM_LIMITS = {
   /** Items of a list in the front matter, and characters of one text. */
   frontMatterItems: 1_000,
   textCharacters: 2_000,
+  /** Files of a data set that are named one by one. */
+  datasetFiles: 10_000,
+  /** Files and folders of an installation or an image that are looked at. */
+  treeEntries: 4_000_000,
+  treeDepth: 64,
+  /** One package database, METADATA or RECORD. */
+  databaseBytes: 64 * 1024 * 1024,
+  /** What is kept of an image while its layers are read. */
+  imageKeptBytes: 512 * 1024 * 1024,
+  imageLayers: 512,
+  /** Folders, links and files of programs and packages. */
+  imageNodes: 2_000_000,
+  /** All layers, unpacked. */
+  imageUnpackedBytes: 256 * 1024 * 1024 * 1024,
+  /** How far a layer may unpack beyond the first 256 MiB: deflate's own bound is 1032. */
+  imageRatio: 200,
+  imageManifestBytes: 8 * 1024 * 1024,
+  /** Links that lead to links. */
+  linkHops: 40,
+  /** Rounds over the layers, to find what links lead to. */
+  imageRounds: 4,
+  /** Names and extended headers of a tar member. */
+  tarHeaderBytes: 1024 * 1024,
   bomBytes: 64 * 1024 * 1024,
   bomDepth: 64,
   /** Components inside components. */
   bomNesting: 32,
+  /** Statements of a VEX document, or waivers. */
+  vexStatements: 50_000,
   nameCharacters: 214,
   versionCharacters: 256,
   advisoryBytes: 16 * 1024 * 1024,

@@ -3,14 +3,24 @@ import { PackageURL } from "packageurl-js";
 import { bomError } from "./errors.ts";
 import { BOM_LIMITS } from "./limits.ts";
 
-/** As OSV names them; distributions with their release, `Debian:12` or `Alpine:v3.20`. */
-export type Ecosystem = "PyPI" | "npm" | "Go" | "crates.io" | "Maven" | `Debian:${string}` | `Alpine:${string}`;
+/** As OSV names them; distributions with their release, `Debian:12` or `Alpine:v3.20`. There are no advisories of conda. */
+export type Ecosystem =
+  | "PyPI"
+  | "npm"
+  | "Go"
+  | "crates.io"
+  | "Maven"
+  | "conda"
+  | `Debian:${string}`
+  | `Alpine:${string}`;
 
 export interface PackageRef {
   readonly ecosystem: Ecosystem;
   /** Normalised: PEP 503 for PyPI, as written for the others. */
   readonly name: string;
   readonly version: string;
+  /** As a document has it, with what else it says. */
+  readonly purl?: string;
   /** The source package that advisories of a distribution speak of, where it is another one. */
   readonly source?: { readonly name: string; readonly version: string };
 }
@@ -51,7 +61,7 @@ export function packageOfPurl(text: string): PackageRef | undefined {
     const joint = purl.type === "maven" ? ":" : "/";
     const found = checked(ecosystem, isFlat ? purl.name : `${purl.namespace}${joint}${purl.name}`, purl.version);
     const source = sourceOf(purl);
-    return found && source ? { ...found, source } : found;
+    return found && { ...found, purl: text, ...(source ? { source } : {}) };
   } catch {
     return undefined;
   }
@@ -85,6 +95,7 @@ const TYPES_OF: Readonly<Record<string, string>> = {
   Go: "golang",
   "crates.io": "cargo",
   Maven: "maven",
+  conda: "conda",
 };
 
 export interface PurlDetails {
@@ -111,7 +122,7 @@ export function purlOf(
     const type = distribution === "debian" ? "deb" : "apk";
     return new PackageURL(type, distribution, name, version, qualifiers, undefined).toString();
   }
-  const cut = family === "PyPI" ? -1 : name.lastIndexOf(family === "Maven" ? ":" : "/");
+  const cut = family === "PyPI" || family === "conda" ? -1 : name.lastIndexOf(family === "Maven" ? ":" : "/");
   const namespace = cut > 0 ? name.slice(0, cut) : undefined;
   return new PackageURL(TYPES_OF[family] ?? "generic", namespace, name.slice(cut + 1), version).toString();
 }

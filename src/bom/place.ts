@@ -6,3 +6,8 @@ export function defaultAdvisoriesPath(env: Readonly<Record<string, string | unde
   const base = env.XDG_DATA_HOME?.startsWith("/") ? env.XDG_DATA_HOME : join(home, ".local", "share");
   return join(base, "modelkeep", "advisories.idx");
 }
+
+/** What is known of the use of weaknesses lies beside the index of advisories. */
+export function exploitationPath(advisories: string): string {
+  return `${advisories.replace(/\.idx$/, "")}.exploitation.idx`;
+}

@@ -4,7 +4,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { advisoriesImport } from "../../src/cli/commands/advisories.ts";
-import { bomCreate, bomMatch } from "../../src/cli/commands/bom.ts";
+import { bomCreate } from "../../src/cli/commands/bom.ts";
+import { bomDiff, bomMerge, bomScore } from "../../src/cli/commands/bom-documents.ts";
+import { bomMatch } from "../../src/cli/commands/bom-match.ts";
 import { runCommand } from "../scan/support.ts";
 import { keeper, range, record, schemaErrors, temporaryFolder, writeFolder } from "./support.ts";
 
@@ -23,7 +25,12 @@ function dump(): string {
 
 function at(cwd: string, data: string) {
   return (...words: string[]) =>
-    runCommand([bomCreate, bomMatch, advisoriesImport], cwd, { XDG_DATA_HOME: data }, words);
+    runCommand(
+      [bomCreate, bomMatch, bomMerge, bomDiff, bomScore, advisoriesImport],
+      cwd,
+      { XDG_DATA_HOME: data },
+      words,
+    );
 }
 
 test("from dumps to a verdict, without a network", async () => {

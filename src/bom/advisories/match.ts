@@ -1,5 +1,5 @@
 /** Matches packages against advisories and puts together what names the same weakness. */
-import type { PackageRef } from "../packages.ts";
+import { type PackageRef, purlOf } from "../packages.ts";
 import { fixesAfter, isAffected } from "./evaluate.ts";
 import type { ExploitationIndex } from "./exploitation.ts";
 import type { AdvisoryIndex } from "./index-file.ts";
@@ -11,6 +11,8 @@ export interface AdvisoryMatch {
   readonly ecosystem: string;
   readonly package: string;
   readonly version: string;
+  /** The package URL, as the document has it. */
+  readonly purl: string;
   /** The id that stands for the group. */
   readonly id: string;
   /** Every other id of the group: matched records and their aliases. */
@@ -86,6 +88,7 @@ function describe(item: PackageRef, group: readonly IndexedRecord[], order: Vers
     ecosystem: item.ecosystem,
     package: item.name,
     version: item.version,
+    purl: item.purl ?? purlOf(item.ecosystem, item.name, item.version),
     id,
     aliases: [...all].filter((name) => name !== id).sort(compareText),
     severity: malware ? "critical" : severity.level,

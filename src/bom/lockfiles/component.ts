@@ -1,8 +1,8 @@
-/** A library that a lockfile or a list of requirements names. */
+/** A library that a lockfile, a list of requirements or an installation names. */
 import type { Ecosystem } from "../packages.ts";
 
 export interface LibraryHash {
-  readonly algorithm: "SHA-256" | "SHA-384" | "SHA-512";
+  readonly algorithm: "MD5" | "SHA-256" | "SHA-384" | "SHA-512";
   /** Lower-case hex. */
   readonly hex: string;
 }
@@ -17,6 +17,13 @@ export interface Library {
   readonly hashes: readonly LibraryHash[];
   /** Names of the libraries it needs, as the file has them. */
   readonly needs: readonly string[];
+  /** The source package of a distribution, where it has another name or version. */
+  readonly source?: { readonly name: string; readonly version: string };
+  readonly architecture?: string;
+  /** As the package itself states it. */
+  readonly license?: string;
+  /** Further facts, in order: name and value. */
+  readonly facts?: readonly (readonly [string, string])[];
 }
 
 /** One reader per kind of file: the text to libraries; throws LOCKFILE_INVALID. */

@@ -4,14 +4,25 @@ import { readFileBounded } from "../../host/index.ts";
 import { bomError } from "../errors.ts";
 import { BOM_LIMITS } from "../limits.ts";
 import type { Library, LockfileReader } from "./component.ts";
+import { readCondaEnvironment, readCondaExplicit, readCondaLock, readPixiLock } from "./conda.ts";
 import { readPackageLock } from "./package-lock.ts";
+import { readPipfileLock } from "./pipfile.ts";
+import { readPnpmLock } from "./pnpm-lock.ts";
 import { parseRequirements } from "./requirements.ts";
 import { readTomlLock } from "./toml-locks.ts";
+import { readYarnLock } from "./yarn-lock.ts";
 
 const READERS: readonly (readonly [RegExp, LockfileReader])[] = [
   [/^(?:uv|poetry|pdm)\.lock$/, readTomlLock],
   [/^pylock(?:\.[^.]+)?\.toml$/, readTomlLock],
   [/^(?:package-lock|npm-shrinkwrap)\.json$/, readPackageLock],
+  [/^Pipfile\.lock$/, readPipfileLock],
+  [/^pnpm-lock\.ya?ml$/, readPnpmLock],
+  [/^yarn\.lock$/, readYarnLock],
+  [/^pixi\.lock$/, readPixiLock],
+  [/^environment\.ya?ml$/, readCondaEnvironment],
+  [/(?:^|[.-])conda-lock\.ya?ml$/, readCondaLock],
+  [/^conda-[\w-]+\.lock$/, readCondaExplicit],
 ];
 
 const REQUIREMENTS = /^[\w.-]*requirements[\w.-]*\.(?:txt|in)$|^constraints[\w.-]*\.txt$/;

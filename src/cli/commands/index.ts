@@ -7,7 +7,9 @@ import { attestCollect } from "./attest-collect.ts";
 import { attestReferenceSign } from "./attest-reference.ts";
 import { attestAsk, attestEarKeys, attestEarRotate } from "./attest-server.ts";
 import { auditCheckpoint, auditExport, auditList, auditVerify } from "./audit.ts";
-import { bomCreate, bomMatch } from "./bom.ts";
+import { bomCreate } from "./bom.ts";
+import { bomDiff, bomMerge, bomScore } from "./bom-documents.ts";
+import { bomMatch } from "./bom-match.ts";
 import { checkout } from "./checkout.ts";
 import { collateralExport, collateralFetch, collateralImport } from "./collateral.ts";
 import { completionCommand } from "./completion.ts";
@@ -23,7 +25,9 @@ import { recipientsAdd, recipientsList, recipientsRemove } from "./recipients.ts
 import { run } from "./run.ts";
 import { scanFiles } from "./scan.ts";
 import { inspect, kmsInit, open, rewrap, seal, shred } from "./sealing.ts";
-import { secretDelete, secretList, secretPut, secretRotate } from "./secret.ts";
+import { secretDelete, secretLink, secretList, secretPut, secretRules } from "./secret.ts";
+import { secretImport } from "./secret-import.ts";
+import { secretPromote, secretRetire, secretRollback, secretRotate } from "./secret-versions.ts";
 import { configShow, serve } from "./serve.ts";
 import { sign, verify } from "./signing.ts";
 import { pull, push } from "./stores.ts";
@@ -58,6 +62,9 @@ export const commands: readonly Command[] = [
   scanFiles,
   bomCreate,
   bomMatch,
+  bomMerge,
+  bomDiff,
+  bomScore,
   advisoriesImport,
   attestCollect,
   attestVerify,
@@ -71,8 +78,14 @@ export const commands: readonly Command[] = [
   collateralExport,
   collateralImport,
   secretPut,
+  secretImport,
+  secretLink,
   secretList,
+  secretRules,
   secretRotate,
+  secretPromote,
+  secretRollback,
+  secretRetire,
   secretDelete,
   checkout,
   leaseList,

@@ -1,6 +1,6 @@
 /** Reads what the README of a model says in its front matter (Hugging Face model card, YAML). */
 import { parse } from "yaml";
-import { BOM_LIMITS } from "./limits.ts";
+import { BOM_LIMITS } from "../limits.ts";
 
 export interface ModelCardFacts {
   readonly license?: string;

@@ -1,6 +1,6 @@
 /** Licences as model cards write them, and as SPDX names them. */
-import type { JsonObject } from "./document.ts";
-import type { ModelCardFacts } from "./model-card.ts";
+import type { JsonObject } from "../document.ts";
+import type { ModelCardFacts } from "./card.ts";
 
 /** Lower-case identifiers of model cards whose SPDX licence is beyond doubt. */
 const SPDX: ReadonlyMap<string, string> = new Map(
@@ -19,10 +19,24 @@ const SPDX: ReadonlyMap<string, string> = new Map(
 /** A CycloneDX licence: by SPDX id, or by the name that the card gives. */
 export function licenseOf(card: ModelCardFacts): JsonObject | undefined {
   const written = card.license;
-  const id = written === undefined ? undefined : SPDX.get(written.toLowerCase());
+  const id = written === undefined ? undefined : spdxIdOf(written);
   if (id !== undefined) return { license: { id } };
   const name = card.licenseName ?? written;
   if (name === undefined) return undefined;
   const isLink = card.licenseLink !== undefined && /^https?:\/\/[^\s<>"{}|\\^`]+$/.test(card.licenseLink);
   return { license: { name, ...(isLink ? { url: card.licenseLink ?? "" } : {}) } };
+}
+
+/** The SPDX id of a licence as it is written; undefined when there is doubt. */
+export function spdxIdOf(written: string): string | undefined {
+  return SPDX.get(written.toLowerCase());
+}
+
+/** CycloneDX licences of a text that a package states: an id, an expression of ids, or a name. */
+export function licensesOfText(written: string): JsonObject[] {
+  const id = spdxIdOf(written);
+  if (id !== undefined) return [{ license: { id } }];
+  if (/^\(*[A-Za-z0-9.+-]+\)*(?: (?:AND|OR|WITH) \(*[A-Za-z0-9.+-]+\)*)+$/.test(written))
+    return [{ expression: written }];
+  return [{ license: { name: written } }];
 }
