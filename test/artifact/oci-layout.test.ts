@@ -10,11 +10,12 @@ import { openBlobStore } from "../../src/artifact/index.ts";
 import { copySealed, rewrapSealed, shredSealed } from "../../src/sealing/index.ts";
 import { codeOf, type Made, MIB, makeKms, makeSealed, openMade, temporaryFolder } from "../sealing/support.ts";
 import { listAll } from "./store-contract.ts";
-import { type StorePeer, startRegistry } from "./store-peers.ts";
+import { type StorePeer, startReferrersRegistry, startRegistry } from "./store-peers.ts";
 
 const auth = await startTokenServer();
-const [registry, keeper, guarded] = await Promise.all([
+const [registry, referring, keeper, guarded] = await Promise.all([
   startRegistry(),
+  startReferrersRegistry(),
   startRegistry("", false),
   startRegistry(auth.configuration),
 ]);
@@ -123,6 +124,25 @@ test("rewrapping leaves the model's manifest as it is, and the old keys are gone
   assert.equal(index.json.manifests.length, 2);
   assert.notEqual((await fresh.stat("envelope.json"))?.sha256, oldEnvelope);
   assert.equal((await get(`manifests/${before.digest}`)).status, 200);
+});
+
+test("where the registry lists referrers itself there is no fallback tag, and of two envelopes the newer counts", async (t) => {
+  if (typeof referring === "string") return t.skip(referring);
+  const { made, uri, manifest, tag, get } = await pushed(referring);
+  const model = await manifest(tag);
+  assert.equal((await get(`manifests/${model.digest.replace(":", "-")}`)).status, 404);
+  const listed = async () => {
+    const index = JSON.parse(await (await get(`referrers/${model.digest}`)).text());
+    return index.manifests.length as number;
+  };
+  assert.equal(await listed(), 2);
+  const store = await openBlobStore(uri, { env: {} });
+  const { wrapper } = await makeKms();
+  await rewrapSealed(store, "", [made.wrapper], [wrapper]);
+  const fresh = await openBlobStore(uri, { env: {} });
+  await openMade({ ...made, wrapper }, { store: fresh });
+  assert.equal(await codeOf(() => openMade(made, { store: fresh })), "NO_KEY_SERVICE");
+  assert.equal((await manifest(tag)).digest, model.digest);
 });
 
 test("shredding deletes the wrapped keys from the registry, or says that it keeps them", skip, async () => {

@@ -7,7 +7,13 @@ import { join } from "node:path";
 import { after } from "node:test";
 import { type BlobStore, openBlobStore } from "../../src/artifact/index.ts";
 import type { StoreLimits } from "../../src/backends/index.ts";
-import { azuriteScript, dockerRegistryProgram, fakeGcsBinary, s3rverScript } from "../../tools/peers/places.ts";
+import {
+  azuriteScript,
+  dockerRegistryProgram,
+  fakeGcsBinary,
+  registryBinary,
+  s3rverScript,
+} from "../../tools/peers/places.ts";
 import { NO_MOTO, startMoto } from "../backends/peers.ts";
 import { random, temporaryFolder } from "../sealing/support.ts";
 
@@ -124,6 +130,15 @@ export async function startFakeGcs(): Promise<StorePeer | string> {
   });
   await made.body?.cancel();
   return peerOf(origin, (place) => `gs://${BUCKET}/${place}`, { STORAGE_EMULATOR_HOST: origin });
+}
+
+/** A registry in memory that lists referrers itself; it starts on a port of its own choice. */
+export async function startReferrersRegistry(): Promise<StorePeer | string> {
+  const binary = registryBinary();
+  if (!existsSync(binary)) return "go-containerregistry is not built here: node tools/bootstrap.mjs peers registry";
+  const host = `127.0.0.1:${await freePort()}`;
+  await startServer(binary, [host], `http://${host}/v2/`);
+  return peerOf(`http://${host}`, (place) => `oci://${host}/models/${place}:v1`, {});
 }
 
 /** With the `delete` that a registry may or may not allow. */

@@ -4,12 +4,27 @@ import { pathToFileURL } from "node:url";
 import { openBlobStore } from "../../src/artifact/index.ts";
 import { MIB, temporaryFolder } from "../sealing/support.ts";
 import { contractTests } from "./store-contract.ts";
-import { type StorePeer, startAzurite, startFakeGcs, startMotoS3, startRegistry, startS3rver } from "./store-peers.ts";
+import {
+  type StorePeer,
+  startAzurite,
+  startFakeGcs,
+  startMotoS3,
+  startReferrersRegistry,
+  startRegistry,
+  startS3rver,
+} from "./store-peers.ts";
 
 const folder = temporaryFolder();
 // All of them before the first test: what ends the peers runs when no test is left.
-const peers = [startMotoS3(), startS3rver(), startAzurite(), startFakeGcs(), startRegistry()] as const;
-const [moto, s3rver, azurite, fakeGcs, registry] = await Promise.all(peers);
+const peers = [
+  startMotoS3(),
+  startS3rver(),
+  startAzurite(),
+  startFakeGcs(),
+  startRegistry(),
+  startReferrersRegistry(),
+] as const;
+const [moto, s3rver, azurite, fakeGcs, registry, referring] = await Promise.all(peers);
 
 const places = (peer: StorePeer | string) =>
   typeof peer === "string" ? { skip: peer, open: () => Promise.reject(new Error(peer)) } : { open: peer.open };
@@ -33,3 +48,4 @@ contractTests({ name: "gs/fake-gcs-server", ...places(fakeGcs), ...s3 });
 // A tag has no condition, and every blob is held against its digest.
 const oci = { conditional: false, confirms: true, names: 300, partBytes: 5 * MIB };
 contractTests({ name: "oci/docker-registry", ...places(registry), ...oci });
+contractTests({ name: "oci/go-containerregistry", ...places(referring), ...oci });

@@ -29,14 +29,12 @@ export async function loadIndex(registry: Registry): Promise<OciIndex> {
 async function loadReferrers(registry: Registry, subject: string): Promise<Map<string, manifests.Referrer>> {
   const { uri } = registry.place;
   const listed = (await registry.referrers(subject)) ?? (await fallbackIndex(registry, subject));
-  const newest = new Map<string, { name: string; manifest: string; serial: number }>();
-  for (const entry of listed ? manifests.readReferrerIndex(listed, uri) : [])
-    if (entry.serial >= (newest.get(entry.name)?.serial ?? 0)) newest.set(entry.name, entry);
   const found = new Map<string, manifests.Referrer>();
-  for (const { name, manifest } of newest.values()) {
-    const answer = await registry.manifest(manifest, OCI_MANIFEST);
-    const referrer = answer && manifests.readReferrer(answer.bytes, name, subject, uri);
-    if (referrer) found.set(name, referrer);
+  for (const digest of listed ? manifests.readReferrerIndex(listed, uri) : []) {
+    const answer = await registry.manifest(digest, OCI_MANIFEST);
+    if (answer?.mediaType !== OCI_MANIFEST) continue;
+    const referrer = manifests.readReferrer(answer.bytes, subject, uri);
+    if (referrer && referrer.serial >= (found.get(referrer.name)?.serial ?? 0)) found.set(referrer.name, referrer);
   }
   return found;
 }

@@ -41,9 +41,10 @@ const manifest = z.object({
   subject: descriptor.optional(),
   annotations,
 });
+const referrer = manifest.extend({ layers: z.array(descriptor).max(ARTIFACT_LIMITS.ociLayers).default([]) });
 const index = z.object({
   schemaVersion: z.literal(2),
-  manifests: z.array(descriptor.extend({ artifactType: z.string().optional() })).max(ARTIFACT_LIMITS.ociReferrers),
+  manifests: z.array(descriptor).max(ARTIFACT_LIMITS.ociReferrers),
 });
 
 /** The model's manifest: a layer for each name, in the order of the names. */
@@ -99,24 +100,27 @@ export function readModelManifest(bytes: Uint8Array, where: string): Map<string,
   return layers;
 }
 
-/** The referrers that an index lists and that may be ours; others, such as those of signing tools, are left alone. */
-export function readReferrerIndex(bytes: Uint8Array, where: string) {
-  return read(index, bytes, where).manifests.flatMap(({ digest: of, annotations: notes, artifactType }) => {
-    const name = notes?.[TITLE];
-    const ours = name !== undefined && isBlobName(name) && referrerType(name) === artifactType;
-    return ours ? [{ name, manifest: of, serial: serialOf(notes?.[SERIAL]) }] : [];
-  });
+/** The manifests that an index lists and that may be ours: some registries leave out what they are annotated with. */
+export function readReferrerIndex(bytes: Uint8Array, where: string): string[] {
+  const mayBeOurs = (name: string | undefined) => name === undefined || referrerType(name) !== undefined;
+  const { manifests } = read(index, bytes, where);
+  return manifests.filter(({ annotations: notes }) => mayBeOurs(notes?.[TITLE])).map(({ digest: of }) => of);
 }
 
-/** The one blob of a referrer; undefined when it is about another manifest or not of that name. */
-export function readReferrer(bytes: Uint8Array, name: string, subject: string, where: string): Referrer | undefined {
-  const parsed = read(manifest, bytes, where);
+/** The one blob of a referrer and its name; undefined when it is about another manifest, or not of our kind. */
+export function readReferrer(
+  bytes: Uint8Array,
+  subject: string,
+  where: string,
+): (Referrer & { name: string }) | undefined {
+  const parsed = read(referrer, bytes, where);
   const [layer] = parsed.layers;
-  const isOurs =
-    parsed.subject?.digest === subject && parsed.layers.length === 1 && parsed.annotations?.[TITLE] === name;
-  if (!layer || !isOurs) return undefined;
+  const name = parsed.annotations?.[TITLE];
+  if (!layer || parsed.layers.length !== 1 || parsed.subject?.digest !== subject) return undefined;
+  if (name === undefined || !isBlobName(name) || referrerType(name) !== parsed.artifactType) return undefined;
   const serial = serialOf(parsed.annotations?.[SERIAL]);
-  return { digest: layer.digest, bytes: layer.size, manifest: digestOf(bytes), manifestBytes: bytes.length, serial };
+  const [manifest, manifestBytes] = [digestOf(bytes), bytes.length];
+  return { name, digest: layer.digest, bytes: layer.size, manifest, manifestBytes, serial };
 }
 
 function serialOf(text: string | undefined): number {
