@@ -1,5 +1,6 @@
 /** sign, verify, seal, rewrap and open on the command line, with keys that never leave a device or a service. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -95,4 +96,56 @@ test("a service that cannot be reached is exit 6, credentials that are missing a
   assert.equal((await sign("vault://127.0.0.1:9/transit/k?insecure-http=1")).exit, 1);
   assert.equal((await sign("vault://127.0.0.1:9/transit")).exit, 2);
   assert.equal((await sign("pkcs11:object=x?pin-value=1")).exit, 2);
+});
+
+/** The program on a terminal of its own: each answer is typed when its question is there. */
+function onTerminal(
+  words: readonly string[],
+  answers: readonly [string, string][],
+): Promise<{ exit: number; text: string }> {
+  const main = join(import.meta.dirname, "..", "..", "bin", "modelkeep.mjs");
+  const line = [process.execPath, main, ...words].map((word) => `'${word}'`).join(" ");
+  const child = spawn("script", ["-qec", line, "/dev/null"], { stdio: ["pipe", "pipe", "inherit"] });
+  let text = "";
+  let next = 0;
+  child.stdout.on("data", (chunk: Buffer) => {
+    text += chunk.toString();
+    const [question, answer] = answers[next] ?? ["\0", ""];
+    if (!text.endsWith(question)) return;
+    next++;
+    child.stdin.write(`${answer}\r`);
+  });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("exit", (code) => resolve({ exit: code ?? -1, text }));
+  });
+}
+
+test("on a terminal a new passphrase is asked for twice, the old one once, and neither is shown", async () => {
+  const pair = makePair();
+  const { root, publicKey, sealed, opened } = place(pair.publicPem);
+  const signer = publicKey.replace(".pub", ".pem");
+  writeFileSync(signer, pair.privatePem, { mode: 0o600 });
+  const { uri } = await makeKms();
+  await runs(["seal", root, "--key", signer, "--kms", uri, "--output", sealed]);
+  const add = ["recipients", "add", sealed, "--from-kms", uri, "--kms", "passphrase:?memory-mib=19&passes=2"];
+  const [asks, again] = ["New passphrase (not shown): ", "Once more: "];
+  const differ = await onTerminal(add, [
+    [asks, "Zuerst so"],
+    [again, "Dann anders"],
+  ]);
+  assert.equal(differ.exit, 2, differ.text);
+  const same = await onTerminal(add, [
+    [asks, "Zuerst so"],
+    [again, "Zuerst so"],
+  ]);
+  assert.equal(same.exit, 0, same.text);
+  const open = ["open", sealed, "--kms", "passphrase:", "--trust", publicKey, "--output", opened];
+  const asksOld = "Passphrase (not shown): ";
+  const wrong = await onTerminal(open, [[asksOld, "Dann anders"]]);
+  assert.equal(wrong.exit, 4, wrong.text);
+  const right = await onTerminal(open, [[asksOld, "Zuerst so"]]);
+  assert.equal(right.exit, 0, right.text);
+  assert.deepEqual(readFileSync(join(opened, "weights.bin")), content["weights.bin"]);
+  for (const { text } of [differ, same, wrong, right]) assert.ok(!/Zuerst|anders/.test(text), text);
 });
