@@ -51,7 +51,9 @@ export const configSchema = z.strictObject({
     .min(1)
     .max(4096)
     .optional()
-    .describe("YAML file that says who may sign which model; asked at registration and before every key."),
+    .describe(
+      "YAML file that says who may sign which model; asked at registration and before every key, read again as it changes.",
+    ),
   log_level: z.enum(["debug", "info", "warn", "error"]).describe("How much is written to the log."),
   shutdown_seconds: z.int().min(0).max(3600).describe("How long running requests may take to end after SIGTERM."),
   insecure_dev_attestation: z.boolean().describe("Accepts evidence that proves nothing. For development only."),

@@ -5,10 +5,13 @@ import { type TestContext, test } from "node:test";
 import { createKeyFile, openKeyWrapper } from "../../src/backends/index.ts";
 import { fromUtf8 } from "../../src/base/index.ts";
 import * as contract from "../../src/contract/index.ts";
-import { systemRandom } from "../../src/host/index.ts";
+import { systemClock, systemRandom } from "../../src/host/index.ts";
 import { publishSealed } from "../../src/publisher/index.ts";
 import { rewrapSealed, SEAL_PREDICATE_TYPE, SEALED_NAMES } from "../../src/sealing/index.ts";
+import { serverError } from "../../src/server/errors.ts";
+import { createModelRegistry } from "../../src/server/models.ts";
 import { loadEcSigner, type ModelSigner, makeBundle, signStatement } from "../../src/signing/index.ts";
+import type { RecordStore } from "../../src/store/index.ts";
 import { type PublishFixture, preparePublish } from "../publisher/support.ts";
 import { fileUri } from "./support.ts";
 
@@ -63,6 +66,40 @@ test("the control: sent as it was, it is registered", async (t) => {
   const { fixture, body } = await honest(t);
   const model = await fixture.keep.admin.api.call(contract.publishModel, { body });
   assert.equal(model.root_digest, rootOf(body));
+});
+
+test("others are answered while a large publication is checked, piece by piece", async (t) => {
+  const { fixture, body } = await honest(t);
+  const { signer } = fixture.options;
+  const components = Array.from({ length: 30_000 }, (_, index) => ({
+    type: "library",
+    name: `n${index}`,
+    version: "1",
+  }));
+  const said = { predicateType: contract.BOM_PREDICATE_TYPE, rootDigest: rootOf(body), name: "tiny", signer };
+  const bom = await signStatement({ ...said, predicate: { bomFormat: "CycloneDX", components } });
+  let turns = 0;
+  let turnsBefore = 0;
+  const count = () => {
+    turns++;
+    turning = setImmediate(count);
+  };
+  let turning = setImmediate(count);
+  t.after(() => clearImmediate(turning));
+  const registry = createModelRegistry({
+    store: { get: async () => undefined } as unknown as RecordStore,
+    authorizer: () => ({ decide: () => ({ allowed: true, policies: [], errors: [] }) }),
+    recorder: { record: async () => undefined },
+    clock: systemClock,
+    async proveEnvelope() {
+      turnsBefore = turns;
+      throw serverError("FORBIDDEN");
+    },
+  });
+  const publication = { ...body, statements: { ...body.statements, bom } };
+  const caller = { principal: { type: "Admin", id: "a" }, groups: [], tokenId: "t", expiresAt: 0, keyThumbprint: "" };
+  await assert.rejects(registry.publish(publication, caller), { code: "FORBIDDEN" });
+  assert.ok(turnsBefore >= 4, String(turnsBefore));
 });
 
 test("statements of another signer, about another model or of another kind are refused", async (t) => {
