@@ -192,6 +192,8 @@ test("vault: credentials that are not there, open to others or odd are told", as
     { VAULT_TOKEN_FILE: write("split", "a\r\nx-vault-namespace: b", 0o600) },
     { VAULT_TOKEN_FILE: write("large", "x".repeat(100_000), 0o600) },
     { VAULT_TOKEN_FILE: "", VAULT_ROLE_ID: "r" },
+    { VAULT_CLIENT_CERT: join(folder, "none") },
+    { VAULT_CLIENT_KEY: join(folder, "none") },
     { VAULT_TOKEN_FILE: "", VAULT_ROLE_ID: "r", VAULT_SECRET_ID: 'a","x":"' },
     { VAULT_TOKEN_FILE: "", VAULT_ROLE_ID: "r", VAULT_SECRET_ID: "s", VAULT_APPROLE_MOUNT: "../sys" },
   ];

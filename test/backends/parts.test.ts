@@ -2,7 +2,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { jsonWithBase64, jsonWithText, takeBase64, takeText } from "../../src/backends/secret-json.ts";
+import { takeSts } from "../../src/backends/aws/sts.ts";
+import { formWithSecret } from "../../src/backends/oauth.ts";
+import {
+  jsonWithBase64,
+  jsonWithText,
+  takeBase64,
+  takeLines,
+  takeText,
+  takeTexts,
+} from "../../src/backends/secret-json.ts";
 import { parseVaultUri } from "../../src/backends/vault/uri.ts";
 import { ModelkeepError, utf8 } from "../../src/base/index.ts";
 import { codeOf } from "../sealing/support.ts";
@@ -96,4 +105,86 @@ test("a Vault URI names one key over TLS, and nothing else", async () => {
     `vault://h/t/${"k".repeat(3_000)}`,
   ])
     assert.equal(await codeOfSync(() => parseVaultUri(uri, {})), "KMS_URI_UNKNOWN", uri);
+});
+
+test("a key of lines in JSON is what JSON says it is, and is gone from the text", () => {
+  const line = fc.stringMatching(/^[A-Za-z0-9+/= -]{0,64}$/);
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 20 }), fc.boolean(), (lines, isFirst) => {
+      const key = lines.join("\n");
+      const text = utf8(JSON.stringify(isFirst ? { key, more: 1 } : { more: 1, key }));
+      const { secret, rest } = takeLines(text, "key");
+      assert.equal(Buffer.from(secret).toString(), key);
+      assert.equal((rest as { more: number }).more, 1);
+      assert.ok(key.length < 8 || !Buffer.from(text).includes(JSON.stringify(key).slice(1, -1)));
+    }),
+  );
+  for (const text of [
+    '{"key":"a\\tb"}',
+    '{"key":"a\\u000ab"}',
+    '{"key":"a',
+    '{"key":1}',
+    '{"key":"a","key":"b"}',
+    '{"key":"\\',
+  ])
+    assert.throws(() => takeLines(utf8(text), "key"), { code: "KMS_ANSWER_INVALID" }, text);
+});
+
+test("several secrets are taken out of one answer, or none and nothing is left", () => {
+  const text = utf8('{"b":"BBBB","n":1,"a":"AAAA"}');
+  const { secrets, rest } = takeTexts(text, ["a", "b"]);
+  assert.deepEqual(
+    secrets.map((secret) => Buffer.from(secret).toString()),
+    ["AAAA", "BBBB"],
+  );
+  assert.deepEqual(rest, { b: "****", n: 1, a: "****" });
+  const odd = utf8('{"a":"AAAA","b":7}');
+  assert.throws(() => takeTexts(odd, ["a", "b"]), { code: "KMS_ANSWER_INVALID" });
+  assert.ok(!Buffer.from(odd).includes("AAAA"));
+});
+
+test("credentials of AWS STS are read whole or not at all, from any text", () => {
+  const answer = (parts: Record<string, string>) =>
+    `<R><Credentials>${Object.entries(parts)
+      .map(([name, value]) => `<${name}>${value}</${name}>`)
+      .join("")}</Credentials></R>`;
+  const good = {
+    AccessKeyId: "ASIAEXAMPLE",
+    SecretAccessKey: "secret/+=1",
+    SessionToken: "token/+==",
+    Expiration: "2026-01-01T00:00:00Z",
+  };
+  const taken = takeSts(utf8(answer(good)));
+  assert.equal(Buffer.from(taken.secretKey).toString(), good.SecretAccessKey);
+  assert.equal(Buffer.from(taken.sessionToken).toString(), good.SessionToken);
+  assert.deepEqual([taken.accessKeyId, taken.expiration], [good.AccessKeyId, good.Expiration]);
+  for (const name of Object.keys(good))
+    for (const value of ["", "<b>", "&amp;x", "a b"]) {
+      const text = utf8(answer({ ...good, [name]: value }));
+      assert.throws(() => takeSts(text), { code: "KMS_ANSWER_INVALID" }, `${name} ${value}`);
+      assert.ok(text.every((byte) => byte === 0x2a));
+    }
+  const twice = answer(good).replace("<R>", "<R><SessionToken>x</SessionToken>");
+  assert.throws(() => takeSts(utf8(twice)), { code: "KMS_ANSWER_INVALID" });
+  const pieces = fc.array(
+    fc.constantFrom("<SecretAccessKey>", "</SecretAccessKey>", "<SessionToken>", "</SessionToken>", "a", "<", ">"),
+  );
+  fc.assert(
+    fc.property(pieces, (parts) => assert.throws(() => takeSts(utf8(parts.join(""))), { code: "KMS_ANSWER_INVALID" })),
+  );
+});
+
+test("a form carries a secret as URLSearchParams would", () => {
+  fc.assert(
+    fc.property(fc.string({ unit: "binary" }), fc.string(), (secret, field) => {
+      const form = new URLSearchParams(Buffer.from(formWithSecret("s", utf8(secret), { field })).toString());
+      assert.deepEqual(
+        [...form],
+        [
+          ["field", field.toWellFormed()],
+          ["s", secret.toWellFormed()],
+        ],
+      );
+    }),
+  );
 });

@@ -114,12 +114,17 @@ test("a recipient that somebody takes out, doubles or swaps by hand is found", a
   }
 });
 
-/** Passes on to a peer what it is asked, and keeps the operation of each request. */
-async function counting(peer: string): Promise<{ origin: string; seen: string[] }> {
+/** Passes on to a peer what it is asked, but for one operation, and keeps the operation of each request. */
+async function counting(peer: string, refused?: string): Promise<{ origin: string; seen: string[] }> {
   const seen: string[] = [];
   const server = createServer((incoming, outgoing) => {
     const { method, url = "/", headers } = incoming;
     seen.push(String(headers["x-amz-target"] ?? url).replace(/^TrentService\./, ""));
+    if (seen.at(-1) === refused) {
+      incoming.resume();
+      outgoing.writeHead(400).end(JSON.stringify({ __type: "AccessDeniedException", message: "not yours" }));
+      return;
+    }
     const onward = httpRequest(`${peer}${url}`, { method, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
       answer.pipe(outgoing);
@@ -186,6 +191,23 @@ test("moto: a load is one Decrypt; from AWS to AWS a wrap moves by ReEncrypt, be
   await rewrapSealed(made.store, "", [two], [far, (await makeKms()).wrapper]);
   assert.deepEqual(seen, ["Decrypt", "Encrypt"]);
   await opens(made, far);
+});
+
+test("moto: who may not ReEncrypt wraps instead", async (t) => {
+  const endpoint = await startMoto();
+  if (!endpoint) return t.skip(NO_MOTO);
+  const { origin, seen } = await counting(endpoint, "ReEncrypt");
+  const env = { AWS_ACCESS_KEY_ID: "AKIDEXAMPLE", AWS_SECRET_ACCESS_KEY: "x", AWS_ENDPOINT_URL: origin };
+  const open = async () => {
+    const { Arn } = (await askMoto(endpoint, "CreateKey", { KeyUsage: "ENCRYPT_DECRYPT" })).KeyMetadata;
+    return openKeyWrapper(`awskms://eu-central-1/${Arn}`, { random, env });
+  };
+  const [one, two] = [await open(), await open()];
+  const made = await makeSealed(model, { wrapper: one });
+  seen.length = 0;
+  await rewrapSealed(made.store, "", [one], [two]);
+  assert.deepEqual(seen, ["Decrypt", "ReEncrypt", "Encrypt"]);
+  await opens(made, two);
 });
 
 test("moto: a wrap that moved is bound to its model as before", async (t) => {

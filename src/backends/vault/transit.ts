@@ -247,7 +247,9 @@ async function connect(origin: string, ports: FullPorts): Promise<HttpService> {
   const { VAULT_CACERT: authorities, VAULT_CLIENT_CERT: certificate, VAULT_CLIENT_KEY: keyPath } = ports.env;
   const hint = "name its authority: export VAULT_CACERT=FILE.pem";
   const ca = await readAuthorities(authorities);
-  if (!certificate || !keyPath) return new HttpService(origin, ports, { ca, hint });
+  if (!certificate && !keyPath) return new HttpService(origin, ports, { ca, hint });
+  if (!certificate || !keyPath)
+    throw backendError("KMS_CREDENTIALS_MISSING", { detail: "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY come together" });
   const key = await readCredentialFile(keyPath, BACKEND_LIMITS.credentialFileBytes);
   try {
     return new HttpService(origin, ports, { ca, hint, certificate: await readAuthorities(certificate), key });

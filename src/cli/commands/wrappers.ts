@@ -41,8 +41,18 @@ export async function openFormerWrappers(
 }
 
 function openAll(context: CommandContext, uris: readonly string[], file: string | undefined): Promise<KeyWrapper[]> {
-  const passphrase: PassphraseSource = (use) => readPassphrase(context, use, file);
+  const passphrase = inTurn((use) => readPassphrase(context, use, file));
   return Promise.all(uris.map((uri) => openKeyWrapper(uri, { ...context, passphrase })));
+}
+
+/** There is one terminal: what is asked for at once is asked for one after the other. */
+function inTurn(ask: PassphraseSource): PassphraseSource {
+  let last: Promise<unknown> = Promise.resolve();
+  return (use) => {
+    const mine = last.then(() => ask(use));
+    last = mine.catch(() => undefined);
+    return mine;
+  };
 }
 
 /** From the file, from a prompt without echo, or from standard input when it is no terminal. */
