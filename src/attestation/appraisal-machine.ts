@@ -1,5 +1,6 @@
 /** Judges a machine for others: its processor, its devices, or both as one, with a verdict for each part of the result. */
 import { type AppraisalRequest, appraise } from "./appraisal.ts";
+import { readEvidenceForm } from "./appraisal-evidence.ts";
 import type { EarInput } from "./ear/token.ts";
 import { evidenceRefused, refusedRule } from "./errors.ts";
 import type { GpuClaims } from "./nvidia/claims.ts";
@@ -26,13 +27,29 @@ export interface MachineResult {
 /** Never throws for what evidence says. Devices without a section of the profile, or without a nonce, are refused. */
 export async function appraiseMachine(request: MachineRequest): Promise<MachineResult> {
   const { kind, devices, profile } = request;
-  const own = await appraise(request);
+  const own = isEvidence(request.evidence) ? await appraise(request) : noEvidence();
   if (kind === NVIDIA_KIND) return { verdict: own, submodules: { gpu0: { tee: NVIDIA_KIND, verdict: own } } };
   const judged = devices ? judgeDevices(request, devices) : undefined;
   const isMissing = !devices && profile.nvidia !== undefined && !profile.nvidia.allow_absent_devices;
   const verdict = judged ? withDevices(request, own, judged) : isMissing ? withMissing(own) : own;
   const parts = (judged ?? []).map((device, index) => [`gpu${index}`, { tee: NVIDIA_KIND, verdict: device }] as const);
   return { verdict, submodules: { cpu0: { tee: kind, verdict }, ...Object.fromEntries(parts) } };
+}
+
+/** Manifests can be judged too, but everybody has them; answers of another service are that service's word. */
+export function isEvidence(file: Uint8Array): boolean {
+  try {
+    return !["rim", "nras"].includes(readEvidenceForm(file).form);
+  } catch (error) {
+    if (refusedRule(error) === undefined) throw error;
+    return true;
+  }
+}
+
+function noEvidence(): Verdict<unknown> {
+  const rules = new Rules();
+  rules.fail("evidence.form", "This is no evidence of a machine.");
+  return { verdict: "refused", rules: rules.list, advisories: [] };
 }
 
 function withMissing(cpu: Verdict<unknown>): Verdict<unknown> {
@@ -77,5 +94,11 @@ function withDevices(
   devices: readonly Verdict<GpuClaims>[],
 ): Verdict<unknown> {
   if (!profile.nvidia) return refuse(cpu, "profile.tee", "The profile takes no devices: add a section nvidia.");
-  return verifyComposite({ cpu, devices, nonce: deviceNonce, profile: profile.nvidia });
+  const verdict = verifyComposite({ cpu, devices, nonce: deviceNonce, profile: profile.nvidia });
+  const rules = new Rules();
+  rules.skip(
+    "nvidia.composite.covered",
+    "Whether the report data covers the evidence of the devices is known to whoever made it: see spec/key-release.md.",
+  );
+  return { ...verdict, rules: [...verdict.rules, ...rules.list] };
 }

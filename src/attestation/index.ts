@@ -2,7 +2,7 @@
 export { type AppraisalCaches, type AppraisalRequest, appraise, profileForInspection } from "./appraisal.ts";
 export { plain, type VerdictJson, verdictToJson } from "./appraisal-json.ts";
 export { APPRAISAL_LIMITS } from "./appraisal-limits.ts";
-export { appraiseMachine, type MachineRequest, type MachineResult } from "./appraisal-machine.ts";
+export { appraiseMachine, isEvidence, type MachineRequest, type MachineResult } from "./appraisal-machine.ts";
 export {
   type AppraisalProfile,
   type AppraisalProfileInput,

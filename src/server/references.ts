@@ -62,7 +62,7 @@ async function readKey(path: string): Promise<TrustedKey> {
 }
 
 async function load(
-  { paths, store }: ReferencePorts,
+  { paths, store, clock }: ReferencePorts,
   keys: readonly TrustedKey[],
 ): Promise<readonly ReferenceValues[]> {
   const files = await Promise.all(paths.map((path) => readFileBounded(resolve(path), APPRAISAL_LIMITS.profileBytes)));
@@ -70,21 +70,23 @@ async function load(
   const names = all.map(({ name }) => name);
   if (new Set(names).size !== names.length)
     throw attestationError("REFERENCE_INVALID", { detail: "two statements have one name" });
-  await refuseOlder(store, all);
+  await refuseOlder(store, all, clock.now());
   return all;
 }
 
 const TABLE = "reference-values";
 
 /** All or none: the newest date of each name is kept where no file can take it back. */
-async function refuseOlder(store: RecordStore, all: readonly ReferenceValues[]): Promise<void> {
+async function refuseOlder(store: RecordStore, all: readonly ReferenceValues[], now: number): Promise<void> {
   await store.transaction(async (tx) => {
     for (const { name, issued_at: issuedAt } of all) {
       const known = await tx.get(TABLE, name);
       const last = known ? Date.parse(String(parseJson(known.value))) : Number.NEGATIVE_INFINITY;
       const have = Date.parse(issuedAt);
       if (!(have >= last)) throw attestationError("REFERENCE_ROLLBACK", { detail: `${name} of ${issuedAt}` });
-      if (have > last) await tx.put(TABLE, name, utf8(JSON.stringify(issuedAt)));
+      // A date that has not come may be a clock that was wrong: it must not shut out what is right.
+      if (have > last && have <= now + APPRAISAL_LIMITS.referenceSkewMs)
+        await tx.put(TABLE, name, utf8(JSON.stringify(issuedAt)));
     }
   });
 }

@@ -12,7 +12,7 @@ import * as contract from "../../src/contract/index.ts";
 import { loadEcSigner } from "../../src/signing/index.ts";
 import { writeDomain, writeQuote } from "../attestation/support/dcap.ts";
 import { ecKey } from "../loader/support.ts";
-import { ANCHORS, collateralFiles, devicesDocument, makeMachine } from "../release/support/machine.ts";
+import { ANCHORS, collateralFiles, devicesDocument, makeMachine, RIMS } from "../release/support/machine.ts";
 import { serveModel } from "../release/support/serve.ts";
 
 const REPORT_DATA = new Uint8Array(64).fill(5);
@@ -92,6 +92,42 @@ test("a machine with devices has one result: a processor beside a refused device
     const { submods } = await verifyElsewhere(served, reply.ear);
     assert.equal(submods.cpu0?.["ear.status"], "contraindicated", rule);
   }
+});
+
+test("what is no evidence of a machine gets no good result: a manifest, an answer of others, a nonce nobody signed", async (t) => {
+  const served = await serveModel(t, { profile: GPUS, collateral: collateral(), anchors: ANCHORS });
+  const failed = async (body: Asking) => {
+    const reply = await served.admin.call(contract.appraiseEvidence, {
+      body: { kind: "nvidia", evidence: "A", ...body },
+    });
+    const { submods } = await verifyElsewhere(served, reply.ear);
+    assert.ok(
+      Object.values(submods).every((one) => one["ear.status"] === "contraindicated") || reply.verdict === "accepted",
+    );
+    return reply.rules.filter(({ result }) => result === "failed").map(({ id }) => id);
+  };
+  const [manifest] = RIMS;
+  assert.ok(manifest);
+  assert.deepEqual(await failed({ evidence: toBase64Url(manifest) }), ["evidence.form"], "everybody has manifests");
+  const answer = toBase64Url(utf8(JSON.stringify([["JWT", "a.b.c"], { "GPU-0": "a.b.c" }])));
+  assert.deepEqual(await failed({ evidence: answer }), ["evidence.form"]);
+  const evidence = toBase64Url(devicesDocument(makeMachine(), NONCE));
+  assert.deepEqual(await failed({ evidence, device_nonce: hex(NONCE) }), []);
+  assert.ok((await failed({ evidence, device_nonce: "00".repeat(32) })).includes("nvidia.report.nonce"));
+  const good = await served.admin.call(contract.appraiseEvidence, {
+    body: { kind: "nvidia", evidence, device_nonce: hex(NONCE) },
+  });
+  assert.equal((await verifyElsewhere(served, good.ear)).eat_nonce, toBase64Url(NONCE), "what was signed, and no more");
+  const invalid: readonly Asking[] = [
+    { kind: "nvidia", evidence, devices: evidence, device_nonce: hex(NONCE) },
+    { kind: "nvidia", evidence, report_data: hex(REPORT_DATA) },
+    { kind: "tdx", evidence: quoteFor(), device_nonce: hex(NONCE) },
+  ];
+  for (const body of invalid)
+    await assert.rejects(
+      served.admin.call(contract.appraiseEvidence, { body: body as never }),
+      failsWith("INVALID_BODY"),
+    );
 });
 
 test("keys change: new tokens under the new one, old tokens verify until they end, on every replica alike", async (t) => {
@@ -181,7 +217,7 @@ test("signed reference values decide in the server; those that have ended accept
   const dates = { issued_at: iso(-7_200_000), expires_at: iso(-3_600_000) };
   const ended = await start({ ...dates, tdx: { mr_td: [MR_TD] } });
   assert.deepEqual(failed(await ask(ended)), ["tdx.mr-td"], "the profile alone would not look at it");
-  const brief = await start({ expires_at: iso(4_000), tdx: { mr_td: [MR_TD] } });
+});
   assert.equal((await ask(brief)).verdict, "accepted");
   await new Promise((resolve) => setTimeout(resolve, 4_000));
   assert.deepEqual(failed(await ask(brief)), ["tdx.mr-td"], "it ended while the server ran");

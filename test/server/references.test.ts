@@ -75,6 +75,14 @@ test("an older statement is refused, at the start and later, on every replica; t
   assert.deepEqual((await (await open())()).tdx?.mr_td, [TWO], "each name has its own line");
 });
 
+test("a statement of the far future, by a clock that was wrong, does not shut out the right ones", async (t) => {
+  const { write, open } = setUp(t);
+  await write({ issued_at: at(9000), expires_at: at(9010), tdx: { mr_td: [TWO] } });
+  assert.deepEqual((await (await open())()).tdx?.mr_td, []);
+  await write({ tdx: { mr_td: [ONE] } });
+  assert.deepEqual((await (await open())()).tdx?.mr_td, [ONE]);
+});
+
 test("a file that went bad changes nothing while the server runs, and stops one that starts", async (t) => {
   const { write, open, pass, file, more } = setUp(t);
   await write({ tdx: { mr_td: [ONE] } });

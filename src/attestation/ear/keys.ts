@@ -89,7 +89,9 @@ async function readKeys(tx: RecordTransaction, now: number): Promise<KnownKey[]>
 }
 
 function endOf({ retired_at: at }: KnownKey): number {
-  return at === undefined ? Number.POSITIVE_INFINITY : at + EAR_LIMITS.longestLifeSeconds * 1000;
+  return at === undefined
+    ? Number.POSITIVE_INFINITY
+    : at + (EAR_LIMITS.longestLifeSeconds + EAR_LIMITS.publishSlackSeconds) * 1000;
 }
 
 function readKey(kid: string, value: Uint8Array): KnownKey {

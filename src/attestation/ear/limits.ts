@@ -6,6 +6,8 @@ export const EAR_LIMITS = {
   lifeSeconds: 300,
   /** A nonce, in bytes (RFC 9711, eat_nonce). */
   nonceBytes: { least: 8, most: 64 },
+  /** How much longer than the longest life an ended key stays published, in seconds: it may just have signed. */
+  publishSlackSeconds: 300,
   /** Keys of a server that are published at once: the one in use, and those whose tokens have not ended. */
   publishedKeys: 32,
   /** A token, in bytes. */

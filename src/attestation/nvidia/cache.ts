@@ -11,6 +11,8 @@ export interface BoundedMap<V> {
 }
 
 export interface NvidiaCache {
+  /** Digests of manifests whose bytes nobody changes any more: they are asked for with every device. */
+  readonly digests: WeakMap<Uint8Array, string>;
   /** Manifests whose signature is right, by the SHA-256 of their XML. */
   readonly rims: BoundedMap<Rim>;
   /** Paths that end at a pin, by pins and certificates. */
@@ -19,6 +21,7 @@ export interface NvidiaCache {
 
 export function createNvidiaCache(limits: { readonly rims?: number; readonly paths?: number } = {}): NvidiaCache {
   return {
+    digests: new WeakMap(),
     rims: createBoundedMap(limits.rims ?? NVIDIA_LIMITS.cachedRims),
     paths: createBoundedMap(limits.paths ?? NVIDIA_LIMITS.cachedPaths),
   };

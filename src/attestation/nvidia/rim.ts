@@ -48,7 +48,8 @@ export interface Rim {
  */
 export function parseRim(xml: Uint8Array, cache?: NvidiaCache): Rim {
   if (xml.length > NVIDIA_LIMITS.rimBytes) throw malformed(`${xml.length} bytes`);
-  const sha256 = createHash("sha256").update(xml).digest("hex");
+  const sha256 = cache?.digests.get(xml) ?? createHash("sha256").update(xml).digest("hex");
+  cache?.digests.set(xml, sha256);
   const known = cache?.rims.get(sha256);
   if (known) return known;
   const signed = verifySignature(xml);

@@ -11,6 +11,7 @@ import {
   earKeySet,
   explainVerdict,
   explanationLines,
+  isEvidence,
   isGoodAt,
   loadCollateral,
   makeEar,
@@ -111,7 +112,7 @@ export const attestVerify: Command = {
 async function writeToken(
   context: CommandContext,
   input: CommandInput,
-  { kind, profile, expectedReportData }: AppraisalRequest,
+  { kind, evidence, profile, expectedReportData }: AppraisalRequest,
   verdict: Verdict<unknown>,
 ): Promise<string | undefined> {
   const reference = input.text("--ear-key");
@@ -120,6 +121,7 @@ async function writeToken(
     if (output !== undefined) throw cliError("USAGE", { detail: "--ear-output belongs to --ear-key" });
     return undefined;
   }
+  if (!isEvidence(evidence)) throw cliError("USAGE", { detail: "--ear-key: this file is no evidence of a machine" });
   if (output === undefined && !context.json)
     throw cliError("USAGE", { detail: "--ear-key needs --ear-output FILE, or --json" });
   const [tee, earProfile] = [kind === "nvidia" ? "gpu0" : "cpu0", input.text("--ear-profile")];
@@ -131,13 +133,17 @@ async function writeToken(
       policyId: profile?.name ?? "inspection",
       profile: earProfile === "trustee" ? "trustee" : "veraison",
       now: context.clock.now(),
-      ...(expectedReportData ? { nonce: expectedReportData } : {}),
+      ...(expectedReportData ? { nonce: signedPart(kind, expectedReportData) } : {}),
     },
     await openSigner(reference, context),
   );
   if (output !== undefined) await writeFileAtomic(resolve(context.cwd, output), utf8(token));
   return token;
 }
+
+/** Devices sign a part of it; the token names no more. */
+const signedPart = (kind: TeeKind, reportData: Uint8Array) =>
+  kind === "nvidia" ? reportData.subarray(0, NONCE_BYTES) : reportData;
 
 export const attestKeys: Command = {
   name: "attest keys",

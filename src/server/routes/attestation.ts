@@ -76,10 +76,14 @@ type Asked = Omit<MachineRequest, "profile" | "collateral" | "now">;
 function readRequest(body: Body): Asked {
   const evidence = fromBase64Url(body.evidence);
   const devices = body.devices === undefined ? undefined : fromBase64Url(body.devices);
+  if (!evidence || (body.devices !== undefined && !devices)) throw invalid("evidence: base64url");
   const bound = body.report_data === undefined ? undefined : fromHex(body.report_data);
   const nonce = body.device_nonce === undefined ? undefined : fromHex(body.device_nonce);
-  if (!evidence || (body.devices !== undefined && !devices))
-    throw serverError("INVALID_BODY", { detail: "evidence: base64url" });
+  if (body.kind === "nvidia") {
+    if (devices || bound) throw invalid("nvidia: devices are the evidence, and device_nonce is what they signed");
+    return { kind: body.kind, evidence, ...(nonce ? { expectedReportData: nonce } : {}) };
+  }
+  if (nonce && !devices) throw invalid("device_nonce: it belongs to devices");
   return {
     ...{ kind: body.kind, evidence },
     ...(devices ? { devices } : {}),
@@ -87,6 +91,8 @@ function readRequest(body: Body): Asked {
     ...(nonce ? { deviceNonce: nonce } : {}),
   };
 }
+
+const invalid = (detail: string) => serverError("INVALID_BODY", { detail });
 
 async function recordResult(
   { recorder }: AttestationRouteServices,
