@@ -203,7 +203,7 @@ test("a key is released to the measurement that policy names, recorded, and wipe
   assert.ok(!told.includes(Buffer.from(packageKey).toString("hex")) && !told.includes(toBase64Url(packageKey)));
 });
 
-test("a replayed nonce is refused, after a success and after a refusal", async () => {
+test("trap 27: a replayed nonce is refused, after a success and after a refusal", async () => {
   const { service, events } = await setup();
   const { nonce } = await service.challenge(caller);
   await request(service, nonce);

@@ -218,7 +218,3 @@ test("signed reference values decide in the server; those that have ended accept
   const ended = await start({ ...dates, tdx: { mr_td: [MR_TD] } });
   assert.deepEqual(failed(await ask(ended)), ["tdx.mr-td"], "the profile alone would not look at it");
 });
-  assert.equal((await ask(brief)).verdict, "accepted");
-  await new Promise((resolve) => setTimeout(resolve, 4_000));
-  assert.deepEqual(failed(await ask(brief)), ["tdx.mr-td"], "it ended while the server ran");
-});
