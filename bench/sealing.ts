@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AEAD_NAMES, type AeadName } from "../src/host/index.ts";
+import { newerNodeBinary } from "../tools/peers/places.ts";
 import { hugeFolder, MIB, makeModel, type Row, unmount } from "./sealing/model.ts";
 import { peers } from "./sealing/peers.ts";
 
@@ -13,7 +14,8 @@ const child = join(import.meta.dirname, "sealing", "child.ts");
 function ours(engine: AeadName, words: readonly string[]): readonly Row[] {
   try {
     const env = { ...process.env, MODELKEEP_ENGINE: engine };
-    const out = execFileSync(process.execPath, [child, ...words], {
+    const node = engine === "ffi" && existsSync(newerNodeBinary()) ? newerNodeBinary() : process.execPath;
+    const out = execFileSync(node, [child, ...words], {
       env,
       encoding: "utf8",
       stdio: ["ignore", "pipe", "pipe"],
@@ -24,7 +26,9 @@ function ours(engine: AeadName, words: readonly string[]): readonly Row[] {
       .map((line) => ({ ...(JSON.parse(line) as Row), engine }));
   } catch (error) {
     const missing = String((error as { stderr?: unknown }).stderr).includes("ENGINE_MISSING");
-    return [{ what: missing ? "not on this machine" : `failed: ${String(error).slice(0, 200)}`, engine }];
+    return [
+      { what: missing ? "skipped, it is not on this machine" : `failed: ${String(error).slice(0, 200)}`, engine },
+    ];
   }
 }
 
@@ -51,8 +55,14 @@ export async function run(): Promise<readonly Record<string, unknown>[]> {
 }
 
 function withRatios(rows: readonly Row[], pages: string): Row[] {
-  const cp = rows.find(({ what }) => what === "cp")?.seconds;
-  return rows.map((row) => ({ ...row, pages, ...(cp && row.seconds ? { xCp: cp / row.seconds } : {}) }));
+  const cp = rows.find(({ what }) => what === "cp");
+  const ratio = (of?: number, to?: number) => (of && to ? of / to : undefined);
+  return rows.map((row) => ({
+    ...row,
+    pages,
+    xCp: row.bytes === 0 ? undefined : ratio(cp?.seconds, row.seconds),
+    xCpPerCore: ratio(cp?.cpuSeconds, row.cpuSeconds),
+  }));
 }
 
 const print = (mib: number) => (row: Row) => {
@@ -66,6 +76,7 @@ const print = (mib: number) => (row: Row) => {
     "GB/s": row.bytes === 0 ? "" : rate(row.seconds),
     "GB/s per core": rate(row.cpuSeconds),
     "x cp": row.xCp?.toFixed(2) ?? "",
+    "x cp per core": row.xCpPerCore?.toFixed(2) ?? "",
     ms: row.seconds && row.bytes === 0 ? (row.seconds * 1e3).toFixed(1) : "",
     "peak MiB": row.peakMib ?? "",
   };

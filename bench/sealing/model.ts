@@ -17,7 +17,9 @@ export interface Row {
   readonly cpuSeconds?: number;
   /** Of the model, when it is another one than the benchmark's; 0 where the rate means nothing. */
   readonly bytes?: number;
-  readonly xCp?: number;
+  readonly xCp?: number | undefined;
+  /** By CPU time: what other programs take from the machine meanwhile is not in it. */
+  readonly xCpPerCore?: number | undefined;
   readonly peakMib?: number;
 }
 
