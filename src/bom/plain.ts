@@ -47,7 +47,7 @@ export function parseYamlLock(text: string, path: string): Unknown {
     throw bomError("LOCKFILE_INVALID", { detail: `${path}: over ${BOM_LIMITS.yamlBytes} bytes of YAML` });
   if (isTooDeep(text)) throw bomError("LOCKFILE_INVALID", { detail: `${path}: nested too deep` });
   try {
-    const options = { maxAliasCount: 0, logLevel: "silent", prettyErrors: false, schema: "failsafe" } as const;
+    const options = { maxAliasCount: 0, logLevel: "error", prettyErrors: false, schema: "failsafe" } as const;
     return asObject(parse(text, options)) ?? {};
   } catch (error) {
     throw bomError("LOCKFILE_INVALID", { detail: `${path}: not YAML`, cause: error });

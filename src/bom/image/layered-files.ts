@@ -1,7 +1,7 @@
 /** The files of an image, layer upon layer: whiteouts, links, and nothing outside the root (OCI image specification, "Layers"). */
 import { createHash } from "node:crypto";
 import { bomError } from "../errors.ts";
-import { type InstalledTree, isInteresting } from "../installed/tree.ts";
+import { DATABASES, type InstalledTree, isInteresting } from "../installed/tree.ts";
 import { BOM_LIMITS } from "../limits.ts";
 import type { TarContent, TarEntry } from "./tar-stream.ts";
 
@@ -101,7 +101,7 @@ export class LayeredFiles {
 
   #linkHard(folder: Node, name: string, path: string, target: string): void {
     const isKept = isInteresting(path) || this.#wanted.has(path);
-    const found = this.#find(target.split("/"), 0);
+    const found = this.#find(target);
     if (isKept && !found?.file?.content)
       this.missing.add(
         target
@@ -164,53 +164,52 @@ export class LayeredFiles {
     return child && { node: child, path: [...place.path, name], above: [...place.above, place.node] };
   }
 
-  #find(parts: readonly string[], hops: number): Node | undefined {
-    const open = [...parts].reverse();
+  #find(path: string): Node | undefined {
+    return this.#follow(path)?.node;
+  }
+
+  /** Where a path leads to, as far as there is something; undefined in a circle. */
+  #follow(path: string): { readonly node: Node | undefined; readonly real: string } | undefined {
+    const open = path.split("/").reverse();
     let place: Place = { node: this.#root, path: [], above: [] };
+    let hops = 0;
     for (let name = open.pop(); name !== undefined; name = open.pop()) {
       const step = this.#step(place, name, false);
-      if (step === undefined || ++hops > BOM_LIMITS.linkHops * BOM_LIMITS.treeDepth) return undefined;
+      if (step === undefined) return { node: undefined, real: [...place.path, name, ...open.reverse()].join("/") };
       if (typeof step !== "string") place = step;
+      else if (++hops > BOM_LIMITS.linkHops) return undefined;
       else {
         if (step.startsWith("/")) place = { node: this.#root, path: [], above: [] };
         open.push(...step.split("/").reverse());
-        hops += BOM_LIMITS.treeDepth;
       }
     }
-    return place.node;
+    return { node: place.node, real: place.path.join("/") };
   }
 
-  /** The image as it is now. Paths that links lead to count once, where the file lies. */
+  /** The image as it is now. A file counts once, where it lies; a database also where a link leads to it. */
   tree(): InstalledTree {
-    const paths: string[] = [];
+    const paths = new Set<string>();
     const open: { node: Node; path: string }[] = [{ node: this.#root, path: "" }];
     for (let item = open.pop(); item !== undefined; item = open.pop()) {
-      if (isInteresting(item.path)) {
-        if (item.node.file?.content) paths.push(item.path);
-        else if (item.node.link !== undefined) this.#noteLink(item.path);
-      }
+      if (item.node.file?.content && isInteresting(item.path)) paths.add(item.path);
       for (const [name, node] of item.node.children ?? [])
         open.push({ node, path: item.path === "" ? name : `${item.path}/${name}` });
     }
+    for (const path of DATABASES) if (this.#isLinked(path)) paths.add(path);
     return {
-      paths: paths.sort(),
-      read: async (path) => this.#find(path.split("/"), 0)?.file?.content,
-      digest: async (path) => this.#find(path.split("/"), 0)?.file?.sha256,
+      paths: [...paths].sort(),
+      read: async (path) => this.#find(path)?.file?.content,
+      digest: async (path) => this.#find(path)?.file?.sha256,
     };
   }
 
-  /** A database that is a link: what it leads to has to be kept in the next round. */
-  #noteLink(path: string): void {
-    const parts = path.split("/");
-    const name = parts.pop() ?? "";
-    const link = this.#find(parts, 0)?.children?.get(name)?.link ?? "";
-    const target = link.startsWith("/") ? link.split("/") : [...parts, ...link.split("/")];
-    const resolved: string[] = [];
-    for (const part of target) {
-      if (part === "..") resolved.pop();
-      else if (part !== "" && part !== ".") resolved.push(part);
-    }
-    this.missing.add(resolved.join("/"));
+  /** What the link leads to has to be kept in the next round, when it was not in this one. */
+  #isLinked(path: string): boolean {
+    const found = this.#follow(path);
+    if (!found || found.real === path || isInteresting(found.real)) return false;
+    if (found.node?.file?.content) return true;
+    this.missing.add(found.real);
+    return false;
   }
 }
 

@@ -1,8 +1,9 @@
 /** The files of an installation that say what is installed: in a folder, or in the layers of an image. */
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { digestFile } from "../../artifact/index.ts";
 import { baseError } from "../../base/index.ts";
-import { files, readFileBounded, systemErrorCode } from "../../host/index.ts";
+import { files, fsSync, readFileBounded, systemErrorCode } from "../../host/index.ts";
 import { bomError } from "../errors.ts";
 import { BOM_LIMITS } from "../limits.ts";
 
@@ -14,6 +15,15 @@ export interface InstalledTree {
   /** SHA-256 as hex; undefined when there is no such file. */
   digest(path: string): Promise<string | undefined>;
 }
+
+/** Databases whose place is fixed: links may lead to them. */
+export const DATABASES = [
+  "var/lib/dpkg/status",
+  "lib/apk/db/installed",
+  "usr/lib/apk/db/installed",
+  "etc/os-release",
+  "usr/lib/os-release",
+] as const;
 
 const INTERESTING = [
   /^var\/lib\/dpkg\/status$/,
@@ -68,17 +78,35 @@ async function readFolder(root: string, folder: string) {
 }
 
 async function readInside(root: string, path: string): Promise<Uint8Array | undefined> {
-  if (!(await isFileInside(root, path))) return undefined;
+  if (sizeInside(root, path) === undefined) return undefined;
   return readFileBounded(join(root, path), BOM_LIMITS.databaseBytes);
 }
 
+/** Most files are small, and read at once and without waiting: there are tens of thousands. The others in chunks. */
 async function digestInside(root: string, path: string): Promise<string | undefined> {
-  return (await isFileInside(root, path)) ? digestFile(root, path) : undefined;
+  const bytes = sizeInside(root, path);
+  if (bytes === undefined) return undefined;
+  if (bytes > SMALL_BYTES) return digestFile(root, path);
+  try {
+    return createHash("sha256")
+      .update(fsSync.readFileSync(join(root, path)))
+      .digest("hex");
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    return undefined;
+  }
 }
 
+const SMALL_BYTES = 1024 * 1024;
+
 /** A RECORD may say anything: what leads out of the root is not there. */
-async function isFileInside(root: string, path: string): Promise<boolean> {
-  if (path.split("/").includes("..") || path.startsWith("/") || path.includes("\0")) return false;
-  const stat = await files.lstat(join(root, path)).catch(() => undefined);
-  return stat?.isFile() ?? false;
+function sizeInside(root: string, path: string): number | undefined {
+  if (path.split("/").includes("..") || path.startsWith("/") || path.includes("\0")) return undefined;
+  try {
+    const stat = fsSync.lstatSync(join(root, path), { throwIfNoEntry: false });
+    return stat?.isFile() ? stat.size : undefined;
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    return undefined;
+  }
 }

@@ -54,7 +54,7 @@ export function readModelCard(text: string): ModelCardFacts {
 /** No aliases, so that a small text cannot become a large document; undefined when it is no mapping. */
 function parseFront(text: string): Unknown | undefined {
   try {
-    const value: unknown = parse(text, { maxAliasCount: 0, logLevel: "silent", prettyErrors: false });
+    const value: unknown = parse(text, { maxAliasCount: 0, logLevel: "error", prettyErrors: false });
     if (value === null) return {};
     return asObject(value);
   } catch {

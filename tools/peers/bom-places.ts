@@ -1,0 +1,39 @@
+/** Where the programs and the environment lie that bills of materials are held against. */
+import { join } from "node:path";
+import { peersFolder } from "./places.ts";
+
+/** Validators of CycloneDX and SPDX, pip-audit, uv. */
+export const bomToolsRequirements = [
+  "cyclonedx-python-lib[json-validation]==11.12.0",
+  "pip-audit==2.10.1",
+  "spdx-python-model==0.0.6",
+  "uv==0.13.9",
+] as const;
+export const bomToolsFolder = join(peersFolder, "bom-tools");
+
+/** Old on purpose, so that there is something to find. */
+export const bomEnvironmentRequirements = [
+  "transformers==4.48.0",
+  "requests==2.31.0",
+  "jinja2==3.1.3",
+  "tqdm==4.66.2",
+  "urllib3==2.2.1",
+  "mlflow-skinny==2.14.0",
+  "aiohttp==3.9.3",
+  "fickling==0.1.3",
+  "pillow==10.2.0",
+  "onnx==1.16.0",
+] as const;
+export const bomEnvironmentFolder = join(peersFolder, "bom-environment");
+
+/** The JSON Schema of SPDX 3.0.1 lies in this package; only that file is kept. */
+export const spdxSchemaPackage = "@cyclonedx/cdxgen@12.8.4";
+export const spdxSchemaFile = join(peersFolder, "spdx-3.0.1.schema.json");
+
+export function bomTool(name: string): string {
+  return join(bomToolsFolder, "bin", name);
+}
+
+export function bomEnvironmentPython(): string {
+  return join(bomEnvironmentFolder, "bin", "python");
+}

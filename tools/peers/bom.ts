@@ -1,0 +1,46 @@
+/** Installs what bills of materials are held against: validators, pip-audit, uv, and an environment of real packages. */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  bomEnvironmentFolder,
+  bomEnvironmentRequirements,
+  bomToolsFolder,
+  bomToolsRequirements,
+  spdxSchemaFile,
+  spdxSchemaPackage,
+} from "./bom-places.ts";
+import { peersFolder } from "./places.ts";
+
+export function installBomPeers(): void {
+  installVenv(bomToolsFolder, bomToolsRequirements);
+  installVenv(bomEnvironmentFolder, bomEnvironmentRequirements);
+  fetchSpdxSchema();
+}
+
+function installVenv(folder: string, requirements: readonly string[]): void {
+  const finished = join(folder, "installed");
+  const wanted = `${requirements.join("\n")}\n`;
+  if (existsSync(finished) && readFileSync(finished, "utf8") === wanted) return;
+  rmSync(folder, { recursive: true, force: true });
+  run("python3", ["-m", "venv", folder]);
+  run(join(folder, "bin", "python"), ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", ...requirements]);
+  writeFileSync(finished, wanted);
+}
+
+function fetchSpdxSchema(): void {
+  if (existsSync(spdxSchemaFile)) return;
+  const place = mkdtempSync(join(peersFolder, "spdx-"));
+  try {
+    run("npm", ["pack", "--silent", "--pack-destination", place, spdxSchemaPackage]);
+    const [archive = ""] = readdirSync(place);
+    run("tar", ["-xzf", join(place, archive), "-C", place, "package/data/spdx-export.schema.json"]);
+    renameSync(join(place, "package/data/spdx-export.schema.json"), spdxSchemaFile);
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+}
+
+function run(program: string, words: readonly string[]): void {
+  execFileSync(program, words, { stdio: ["ignore", "ignore", "inherit"] });
+}
