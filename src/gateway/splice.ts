@@ -3,6 +3,7 @@
 // joined in memory that is freed unwiped. HTTP/1.1 only: HPACK needs strings.
 import { type Random, toHex } from "../base/index.ts";
 import { type GuardedBytes, LockedScratch, type net } from "../host/index.ts";
+import { formsOfKey } from "../secrets/index.ts";
 import { gatewayError } from "./errors.ts";
 import { GATEWAY_INTERNALS } from "./limits.ts";
 
@@ -104,16 +105,22 @@ export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPo
     flush();
   };
   socket.write = spliced as net.Socket["write"];
+  // A provider that sends the key back would leave copies in the parser and in strings. Masked in the bytes just read and at
+  // the same length it never gets so far; one that is cut in two is the ReplyScrubber's.
   // At `push`, not at `read`: what gathered in the stream is joined into a copy there, and its pieces stay behind.
   const push = socket.push.bind(socket);
   socket.push = (chunk: unknown, encoding?: BufferEncoding) => {
-    if (key && !key.wiped && chunk instanceof Uint8Array && maskInPlace(chunk, key)) onEcho();
+    if (key && !key.wiped && chunk instanceof Uint8Array && maskKey(chunk, key)) onEcho();
     return push(chunk, encoding);
   };
   socket.once("close", () => {
     if (waiting) pool.give(waiting.scratch, waiting.used);
     waiting = undefined;
   });
+}
+
+function maskKey(chunk: Uint8Array, key: GuardedBytes): boolean {
+  return formsOfKey(key).mask(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)) > 0;
 }
 
 type WriteDone = (error?: Error | null) => void;
@@ -134,20 +141,4 @@ function append(filled: Filled, chunk: Uint8Array): boolean {
   bytes.set(chunk, filled.used);
   filled.used += chunk.length;
   return true;
-}
-
-/**
- * A provider that sends the key back would leave copies in the parser and in strings. Masked here, in the bytes just
- * read and at the same length, it never gets so far; one that is cut in two is the ReplyScrubber's.
- */
-function maskInPlace(chunk: Uint8Array, key: GuardedBytes): boolean {
-  const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  return key.use((secret) => {
-    let found = false;
-    for (let at = bytes.indexOf(secret); at >= 0; at = bytes.indexOf(secret, at + secret.length)) {
-      bytes.fill(0x2a, at, at + secret.length);
-      found = true;
-    }
-    return found;
-  });
 }

@@ -40,6 +40,7 @@ export class GuardedBytes implements Disposable {
   readonly #writable: boolean;
   #sealed: Buffer | undefined;
   #users = 0;
+  #others: GuardedBytes[] | undefined;
 
   private constructor(source: Uint8Array, writable: boolean) {
     this.#length = source.length;
@@ -103,6 +104,13 @@ export class GuardedBytes implements Disposable {
     if (this.#users > 0) throw new Error("guarded memory is wiped while in use");
     this.#sealed = undefined;
     sealed.fill(0);
+    for (const other of this.#others ?? []) other.wipe();
+  }
+
+  /** For what was derived from these bytes: it is wiped when they are. */
+  wipesToo(other: GuardedBytes): void {
+    this.#live();
+    this.#others = [...(this.#others ?? []), other];
   }
 
   [Symbol.dispose](): void {

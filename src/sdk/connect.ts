@@ -4,6 +4,7 @@ import { type ApiClient, createApiClient } from "../contract/index.ts";
 import { systemClock, systemFetch, systemRandom } from "../host/index.ts";
 import { createTokenSession, type PrivateJwk, ProofKey, requestToken, type TokenSession } from "../tokens/index.ts";
 import { type Agent, startAgent } from "./agent.ts";
+import { type CheckedOut, type CheckOutOptions, checkOut } from "./check-out.ts";
 
 /** What is kept between two starts; the key is a secret. */
 export interface Credentials {
@@ -27,6 +28,8 @@ export interface Connection {
   /** Like fetch, for this server only, with token and proof: for `/v1` by an OpenAI client with its own `fetch` option. */
   readonly fetch: Fetch;
   readonly session: TokenSession;
+  /** `await using key = await keep.checkOut("openai/prod")`: a secret of the server, if policy lets you have it. */
+  checkOut(name: string, options?: CheckOutOptions): Promise<CheckedOut>;
   /** A proxy on loopback for programs that know nothing of tokens. */
   startAgent(): Promise<Agent>;
 }
@@ -47,10 +50,12 @@ export async function connect(options: SdkPorts & { readonly credentials: Creden
   const key = await ProofKey.import(privateJwk);
   const session = createTokenSession({ ...ports, serverUrl, key });
   const prove = session.prove.bind(session);
+  const api = createApiClient({ ...ports, serverUrl, fetch: session.sendProven, prove });
   return {
-    api: createApiClient({ ...ports, serverUrl, fetch: session.sendProven, prove }),
+    api,
     fetch: session.fetch,
     session,
+    checkOut: (name, wanted) => checkOut({ ...ports, api }, name, wanted),
     startAgent: () => startAgent({ session, random: ports.random, log: ports.log }),
   };
 }

@@ -17,6 +17,12 @@ export const sdkError = defineErrors("sdk", {
     title: "The Modelkeep server cannot be reached",
     hint: "modelkeep serve",
   },
+  CHECK_OUT_ENDED: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "The secret was checked in, its time is over, or the lease was revoked",
+    hint: "check it out again",
+  },
   AGENT_NOT_ENROLLED: {
     status: 502,
     exit: EXIT.denied,

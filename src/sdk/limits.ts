@@ -1,4 +1,11 @@
-/** Limits of the local agent. */
+/** Limits of the local agent, and of secrets that are lent to this process. */
+export const CHECK_OUT_LIMITS = {
+  /** Part of a lease's time after which it is renewed. */
+  renewPart: 2 / 3,
+  /** Time between two tries to renew, in milliseconds. */
+  retryMs: 5_000,
+} as const;
+
 export const AGENT_LIMITS = {
   /** Randomness of the key that only this agent knows, in bytes. */
   localKeyBytes: 32,

@@ -34,6 +34,7 @@ export const secretError = defineErrors("secrets", {
     hint: "modelkeep secret put keeps the value in the server",
   },
   SECRET_REFERENCE_INVALID: { status: 400, exit: EXIT.usage, title: "The driver cannot read such a reference" },
+  DOTENV_INVALID: { status: 400, exit: EXIT.usage, title: "The file is no .env file" },
   LEASE_NOT_FOUND: {
     status: 404,
     exit: EXIT.failed,

@@ -1,6 +1,8 @@
 /** Floor 5: secrets and their leases. */
+export * from "./dotenv.ts";
 export * from "./driver.ts";
 export * from "./errors.ts";
+export * from "./forms.ts";
 export * from "./limits.ts";
 export * from "./secrets.ts";
 export * from "./service.ts";

@@ -4,7 +4,7 @@ import type { GuardedBytes } from "../host/index.ts";
 import type { RecordStore } from "../store/index.ts";
 import { secretError } from "./errors.ts";
 import { type SecretJournal, secretRef } from "./journal.ts";
-import { checkLeaseOptions, checkTtl, grantedSeconds } from "./lease-rules.ts";
+import { type CheckedLease, checkLeaseOptions, checkTtl, grantedSeconds } from "./lease-rules.ts";
 import { LeaseStore } from "./lease-store.ts";
 import { HeldLeases } from "./leases.ts";
 import { SECRET_LIMITS } from "./limits.ts";
@@ -76,7 +76,11 @@ export class Leasing {
   }
 
   /** A version that is dropped between the two reads is no error: there is another by then. */
-  async #acquire(name: string, options: LeaseOptions, before?: SecretRecord) {
+  async #acquire(
+    name: string,
+    options: LeaseOptions,
+    before?: SecretRecord,
+  ): Promise<{ readonly secret: SecretRecord; readonly checked: CheckedLease; readonly source: Source }> {
     const secret = await this.#options.secret(name);
     const checked = checkLeaseOptions(secret, options);
     const version = versionOf(secret, checked.version);

@@ -42,6 +42,9 @@ export const SECRET_LIMITS = {
   listed: 10_000,
   /** Records that are asked of the store at once. */
   pageRecords: 200,
+  /** A .env file, in bytes, and what is in it. */
+  dotenvBytes: 1024 * 1024,
+  dotenvEntries: 1_000,
   /** Ids of leases in one message to the other replicas; a message has 4,000 bytes. */
   messageIds: 80,
 } as const;

@@ -13,6 +13,7 @@ import type { RecordStore, StoredRecord } from "../store/index.ts";
 import type { SecretDriver } from "./driver.ts";
 import { createEmbeddedDriver, type StoringDriver } from "./drivers/embedded.ts";
 import { secretError } from "./errors.ts";
+import { formsOfKey } from "./forms.ts";
 import { SecretJournal, secretRef } from "./journal.ts";
 import { checkRules } from "./lease-rules.ts";
 import { Leasing } from "./leasing.ts";
@@ -110,7 +111,7 @@ class StoredSecrets implements SecretService {
   }
 
   findHeld(line: Buffer) {
-    return this.#sources.live().flatMap((key) => key.use((bytes) => positionsOf(bytes, line)));
+    return this.#sources.live().flatMap((key) => formsOfKey(key).find(line));
   }
 
   put(name: string, value: Uint8Array, options: PutOptions): Promise<SecretInfo> {
@@ -387,12 +388,4 @@ class StoredSecrets implements SecretService {
 function checkAbout(about = ""): void {
   if (about.length > SECRET_LIMITS.aboutCharacters)
     throw secretError("SECRET_VALUE_INVALID", { detail: `about: at most ${SECRET_LIMITS.aboutCharacters} characters` });
-}
-
-function positionsOf(key: Uint8Array, line: Buffer): { start: number; end: number }[] {
-  const found: { start: number; end: number }[] = [];
-  for (let at = line.indexOf(key); at >= 0; at = line.indexOf(key, at + key.length)) {
-    found.push({ start: at, end: at + key.length });
-  }
-  return found;
 }

@@ -1,10 +1,10 @@
 /** modelkeep agent -- CMD: a program gets an address on loopback and a key that means nothing elsewhere, and no token. */
-import { EXIT } from "../../base/index.ts";
-import { os, spawnProcess, ttyStreams } from "../../host/index.ts";
+import { hardenProcess } from "../../host/index.ts";
 import type { Agent } from "../../sdk/index.ts";
 import type { Command, CommandContext, CommandInput } from "../command.ts";
 import { ensureEnrolled } from "../connect.ts";
 import { cliError } from "../errors.ts";
+import { runProgram } from "../program.ts";
 import { readOneTimeCode } from "./code-input.ts";
 
 const HINT = "modelkeep agent --as billing -- node app.mjs";
@@ -32,12 +32,13 @@ export const agent: Command = {
   ],
   takesProgram: true,
   async run(context, input) {
-    const [program, ...words] = input.rest;
-    if (program === undefined) throw cliError("USAGE", { detail: "the program is missing", hint: HINT });
+    if (input.rest.length === 0) throw cliError("USAGE", { detail: "the program is missing", hint: HINT });
+    hardenProcess();
     const connection = await openConnection(context, input);
     const started = await connection.startAgent();
     try {
-      const exit = await runProgram(context, program, words, childEnvironment(context.env, started));
+      const env = childEnvironment(context.env, started);
+      const exit = await runProgram({ context, words: input.rest, env, hint: HINT });
       return { data: undefined, exit };
     } finally {
       await started.close();
@@ -73,30 +74,4 @@ function childEnvironment(
     NO_PROXY: noProxy,
     no_proxy: noProxy,
   };
-}
-
-function runProgram(
-  context: CommandContext,
-  program: string,
-  words: readonly string[],
-  env: Record<string, string>,
-): Promise<number> {
-  const child = spawnProcess(program, words, { stdio: "inherit", cwd: context.cwd, env });
-  const stop = (): void => {
-    const signal = context.signal.reason === "SIGINT" ? "SIGINT" : "SIGTERM";
-    // A terminal has sent its interrupt to the whole foreground group: the program has it already.
-    if (signal === "SIGTERM" || !ttyStreams()) child.kill(signal);
-  };
-  if (context.signal.aborted) stop();
-  context.signal.addEventListener("abort", stop, { once: true });
-  return new Promise<number>((resolve, reject) => {
-    child.on("error", () => reject(cliError("USAGE", { detail: `${program} cannot be started`, hint: HINT })));
-    child.on("exit", (code, signal) => resolve(code ?? exitOfSignal(signal)));
-  }).finally(() => context.signal.removeEventListener("abort", stop));
-}
-
-/** As shells do it. */
-function exitOfSignal(signal: NodeJS.Signals | null): number {
-  const number = signal === null ? undefined : os.constants.signals[signal];
-  return number === undefined ? EXIT.failed : 128 + number;
 }

@@ -1,105 +1,74 @@
-/** modelkeep checkout NAME -- CMD: lends a secret to one program, as a file that only it can read. */
-import { join } from "node:path";
-import { EXIT, ModelkeepError, wipe } from "../../base/index.ts";
-import { type ApiClient, checkInLease, checkoutSecret } from "../../contract/index.ts";
-import { files, spawnProcess, tempDirectory } from "../../host/index.ts";
-import { createReceiver } from "../../secrets/index.ts";
+/** modelkeep checkout NAME -- CMD: lends a secret to one program, for as long as it runs. */
+import { hardenProcess } from "../../host/index.ts";
+import { type CheckedOut, checkOut } from "../../sdk/index.ts";
 import type { Command, CommandContext, CommandInput } from "../command.ts";
 import { cliError } from "../errors.ts";
+import { runProgram } from "../program.ts";
+import { type Lent, lendByDescriptor, lendByFile, lendInsecurely, removeAbandoned } from "./lent.ts";
 
 const HINT = "modelkeep checkout db-password -- ./migrate.sh";
 
-interface CheckedOut {
-  readonly leaseId: string;
-  readonly expiresAt: string;
-  readonly value: Uint8Array;
-}
-
-async function checkOut(api: ApiClient, name: string, ttlSeconds: number | undefined): Promise<CheckedOut> {
-  const receiver = await createReceiver();
-  const { lease, sealed } = await api.call(checkoutSecret, {
-    params: { name },
-    body: {
-      key_id: receiver.key.keyId,
-      public_key: receiver.key.publicKey,
-      ...(ttlSeconds === undefined ? {} : { ttl_seconds: ttlSeconds }),
-    },
-  });
-  const wire = { keyId: sealed.key_id, enc: sealed.enc, ciphertext: sealed.ciphertext };
-  const value = await receiver.open(wire, { direction: "checkout", name });
-  return { leaseId: lease.id, expiresAt: lease.expires_at, value };
-}
-
-/** A folder of 0700 in memory where the machine has one; elsewhere in the folder for temporary files. */
-async function makeFolder(context: CommandContext): Promise<string> {
-  try {
-    return await files.mkdtemp("/dev/shm/modelkeep-");
-  } catch {
-    context.talk("this machine has no /dev/shm: the secret is on a disk while the program runs");
-    return files.mkdtemp(join(tempDirectory(), "modelkeep-"));
-  }
-}
-
-/** Overwrites before it unlinks: a file in memory is gone then, one on a disk as far as its file system allows. */
-async function removeSecret(folder: string, path: string, length: number): Promise<void> {
-  await files.writeFile(path, new Uint8Array(length), { flag: "r+" }).catch(() => undefined);
-  await files.rm(folder, { recursive: true, force: true });
-}
-
-function runProgram(context: CommandContext, words: readonly string[], path: string): Promise<number> {
-  const [program, ...args] = words;
-  if (program === undefined) throw cliError("USAGE", { detail: "the program is missing", hint: HINT });
-  const child = spawnProcess(program, args, {
-    stdio: "inherit",
-    cwd: context.cwd,
-    env: { ...context.env, MODELKEEP_SECRET_FILE: path },
-  });
-  const stop = (): void => void child.kill("SIGTERM");
-  context.signal.addEventListener("abort", stop, { once: true });
-  return new Promise<number>((resolve, reject) => {
-    child.on("error", () => reject(cliError("USAGE", { detail: `${program} cannot be started`, hint: HINT })));
-    child.on("exit", (code) => resolve(context.signal.aborted ? EXIT.interrupted : (code ?? EXIT.failed)));
-  }).finally(() => context.signal.removeEventListener("abort", stop));
-}
-
 export const checkout: Command = {
   name: "checkout",
-  about: "Lend a secret to one program: MODELKEEP_SECRET_FILE names a file of mode 0600 that is gone when it ends.",
+  about:
+    "Lend a secret to one program: descriptor 3, also as MODELKEEP_SECRET_FILE; it is checked in when the program ends.",
   examples: [
     { line: "modelkeep checkout db-password -- ./migrate.sh", about: 'the script reads "$MODELKEEP_SECRET_FILE"' },
+    {
+      line: "modelkeep checkout db-password --file --purpose 'nightly dump' -- ./dump.py",
+      about: "a file of mode 0600 in memory, for programs that close what they inherit",
+    },
   ],
   args: [{ name: "NAME", about: "name of the secret" }],
-  options: [{ flag: "--ttl", value: "SECONDS", about: "longest time of the lease, at most 3600" }],
+  options: [
+    { flag: "--ttl", value: "SECONDS", about: "time of the lease, renewed while the program runs; at most 3600" },
+    { flag: "--purpose", value: "TEXT", about: "what it is for: told to policy, and kept in the audit log" },
+    { flag: "--no-renew", about: "let the lease end at its time, also when the program still runs" },
+    { flag: "--file", about: "MODELKEEP_SECRET_FILE names a file in place of descriptor 3" },
+    { flag: "--insecure-env", value: "VARIABLE", about: "put the value into the program's environment" },
+  ],
   takesProgram: true,
   async run(context, input) {
     const name = input.args[0];
     if (name === undefined || input.rest.length === 0)
       throw cliError("USAGE", { detail: "the program is missing", hint: HINT });
-    const ttlSeconds = readTtl(input);
-    const api = await context.client();
-    const out = await checkOut(api, name, ttlSeconds);
-    const folder = await makeFolder(context);
-    const path = join(folder, "secret");
-    const length = out.value.length;
+    const [ttlSeconds, variable, purpose] = [readTtl(input), readVariable(input), input.text("--purpose")];
+    hardenProcess();
+    await removeAbandoned();
+    const options = {
+      renew: !input.on("--no-renew"),
+      ...(ttlSeconds === undefined ? {} : { ttlSeconds }),
+      ...(purpose === undefined ? {} : { purpose }),
+    };
+    await using secret = await checkOut({ api: await context.client(), log: context.log }, name, options);
+    secret.onEnd(() => context.talk("the lease has ended: the program still has the value, and should be stopped"));
+    const lent = await lend(context, input, name, variable, secret);
     try {
-      await files.writeFile(path, out.value, { mode: 0o600, flag: "wx" }).finally(() => wipe(out.value));
-      const exit = await runProgram(context, input.rest, path);
+      const env = { ...context.env, ...lent.env };
+      const exit = await runProgram({ context, words: input.rest, env, descriptors: lent.descriptors, hint: HINT });
       return { data: undefined, exit };
     } finally {
-      await removeSecret(folder, path, length);
-      await checkIn(context, api, out);
+      await lent.end();
     }
   },
 };
 
-/** Somebody may have ended the lease in the meantime: then there is nothing to say. */
-async function checkIn(context: CommandContext, api: ApiClient, { leaseId, expiresAt }: CheckedOut): Promise<void> {
-  try {
-    await api.call(checkInLease, { params: { id: leaseId } });
-  } catch (error) {
-    if (error instanceof ModelkeepError && error.code === "LEASE_NOT_FOUND") return;
-    context.talk(`the lease could not be checked in; it ends by itself at ${expiresAt}`);
-  }
+async function lend(
+  context: CommandContext,
+  input: CommandInput,
+  name: string,
+  variable: string | undefined,
+  secret: CheckedOut,
+): Promise<Lent> {
+  if (variable !== undefined) return lendInsecurely(variable, secret);
+  return input.on("--file") ? lendByFile(context, secret) : lendByDescriptor(context, name, secret);
+}
+
+function readVariable(input: CommandInput): string | undefined {
+  const text = input.text("--insecure-env");
+  if (text !== undefined && !/^[A-Za-z_][A-Za-z0-9_]{0,99}$/.test(text))
+    throw cliError("USAGE", { detail: `--insecure-env ${text.slice(0, 40)} is not the name of a variable` });
+  return text;
 }
 
 function readTtl(input: CommandInput): number | undefined {

@@ -5,6 +5,7 @@ import { type ApiClient, getTransportKey } from "../../contract/index.ts";
 import { readFileBounded } from "../../host/index.ts";
 import { SECRET_LIMITS, sealValue, secretError } from "../../secrets/index.ts";
 import type { CommandContext, CommandInput } from "../command.ts";
+import { cliError } from "../errors.ts";
 import { promptHidden } from "../prompt.ts";
 
 /** From --from-file, a prompt without echo on a terminal, or stdin. One newline at the end is cut off. */
@@ -18,6 +19,14 @@ export async function readSecretValue(context: CommandContext, input: CommandInp
   if (value.length === 0)
     throw secretError("SECRET_VALUE_INVALID", { hint: "give it on stdin or with --from-file FILE" });
   return value;
+}
+
+/** Undefined without the option; throws USAGE for what is no whole number. */
+export function readCount(input: CommandInput, flag: string): number | undefined {
+  const text = input.text(flag);
+  if (text !== undefined && !/^[0-9]{1,9}$/.test(text))
+    throw cliError("USAGE", { detail: `${flag} ${text.slice(0, 20)} is not a number` });
+  return text === undefined ? undefined : Number(text);
 }
 
 function withoutNewline(bytes: Uint8Array): Uint8Array {

@@ -77,7 +77,8 @@ export const tokenRevoke: Command = {
   },
 };
 
-function parsePrincipal(text: string): EntityRef & { type: "Workload" | "Admin" } {
+/** Throws USAGE. */
+export function parsePrincipal(text: string): EntityRef & { type: "Workload" | "Admin" } {
   const [, type, quoted] = /^(Workload|Admin)::"([^"\\]+)"$/.exec(text) ?? [];
   if ((type === "Workload" || type === "Admin") && quoted !== undefined) return { type, id: quoted };
   if (!text.includes('"') && !text.includes("::")) return { type: "Workload", id: text };
