@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -397,4 +397,35 @@ test("what one engine sealed another one opens", async (t) => {
         assert.ok(readFileSync(join(output, path)).equals(Buffer.from(content)), `${name} ${path}`);
     t.diagnostic(`${name} opened and sealed`);
   }
+});
+
+test("without the optional packages all works, but for a model whose leaves are BLAKE3 alone, which is a clear error", async () => {
+  const { base, wrapper, pair } = await scene();
+  const folder = temporaryFolder();
+  const [key, signature, sealed] = [join(folder, "signer.pem"), join(folder, "model.sig"), join(folder, "sealed")];
+  writeFileSync(key, pair.privatePem, { mode: 0o600 });
+  writeFileSync(signature, base.bundle);
+  const hide = ["--import", new URL("./without-packages.mjs", import.meta.url).href];
+  const { MODELKEEP_ENGINE: _, ...env } = process.env;
+  const run = (words: readonly string[]) => spawnSync(process.execPath, [...hide, ...words], { env, encoding: "utf8" });
+  const open = (uri: string, output: string) =>
+    run([program("./engine-child.ts"), wrapper.uri, uri, pair.publicPem, join(folder, output)]);
+  for (const leafHash of ["sha256", "sha256+blake3", "blake3"] satisfies LeafHashName[]) {
+    const store = await makeStore();
+    await sealModel({ ...base, store, leafHash });
+    const { status, stdout, stderr } = open(store.uri, leafHash);
+    if (leafHash === "blake3") {
+      assert.notEqual(status, 0);
+      assert.match(stderr, /BLAKE3_MISSING/);
+      assert.ok(!existsSync(join(folder, leafHash)));
+    } else {
+      assert.equal(status, 0, stderr);
+      assert.match(stdout, process.getBuiltinModule("node:ffi") ? /^ffi$/ : /^crypto$/);
+      assert.ok(readFileSync(join(folder, leafHash, "a.bin")).equals(contents["a.bin"]));
+    }
+  }
+  const sealing = run([program("./seal-child.ts"), base.root, signature, key, wrapper.uri, sealed]);
+  assert.equal(sealing.status, 0, sealing.stderr);
+  const statement = JSON.parse(readFileSync(join(sealed, SEALED_NAMES.seal), "utf8")) as { payload: string };
+  assert.match(Buffer.from(statement.payload, "base64").toString(), /"leaf_hash":"sha256"/);
 });
