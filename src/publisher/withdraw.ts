@@ -3,14 +3,11 @@ import type { BlobStore } from "../artifact/index.ts";
 import { ModelkeepError } from "../base/index.ts";
 import { SEALED_NAMES, type SealedPackage } from "../sealing/index.ts";
 
-/** The server's last word on this very package; after any other failure the next run goes on with what is there. */
-const REFUSALS = new Set([
-  "FORBIDDEN",
-  "PUBLICATION_REFUSED",
-  "SIGNER_POLICY_REFUSED",
-  "NO_KEY_SERVICE",
-  "PUBLISHED_OTHERWISE",
-]);
+/**
+ * The server's last word on this very package. After any other failure the next run goes on with what is there; a package
+ * that no key service of the server opens can be rewrapped.
+ */
+const REFUSALS = new Set(["FORBIDDEN", "PUBLICATION_REFUSED", "SIGNER_POLICY_REFUSED", "PUBLISHED_OTHERWISE"]);
 
 export function isRefusal(error: unknown): boolean {
   return error instanceof ModelkeepError && REFUSALS.has(error.code);

@@ -3,10 +3,13 @@ import assert from "node:assert/strict";
 import { globSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { createKeyFile, openKeyWrapper } from "../../src/backends/index.ts";
 import { getPolicy, listModels, setPolicy } from "../../src/contract/index.ts";
 import { type PublishStep, publishSealed } from "../../src/publisher/index.ts";
+import { rewrapSealed } from "../../src/sealing/index.ts";
 import { loadEcSigner, signModel } from "../../src/signing/index.ts";
 import { ecKey } from "../loader/support.ts";
+import { fileUri } from "../server/support.ts";
 import { type PublishFixture, preparePublish } from "./support.ts";
 
 const FORBID = 'forbid (principal, action == Action::"publishModel", resource);';
@@ -77,6 +80,19 @@ test("after a failure that says nothing of the package the next run goes on with
   await publishSealed({ ...options, onStep: (step, about) => void told.push(`${step} ${about}`) });
   assert.ok(told.some((line) => line.startsWith("seal was sealed before")));
   assert.equal(stored().length, left);
+});
+
+test("a package that another key service wraps stays, since it can be rewrapped", async (t) => {
+  const fixture = await prepare(t);
+  const { options, stored, folder } = fixture;
+  const kms = fileUri(folder, "other.kek");
+  await createKeyFile(kms, options.random);
+  const wrappers = [await openKeyWrapper(kms, { random: options.random })];
+  await assert.rejects(publishSealed({ ...options, wrappers }), { code: "NO_KEY_SERVICE" });
+  assert.ok(stored().length > 5);
+  await rewrapSealed(options.store, "tiny/1", wrappers, options.wrappers);
+  await publishSealed(options);
+  assert.equal(await models(fixture), 1);
 });
 
 test("a store that deletes nothing does not hide why the publication was refused", async (t) => {
