@@ -45,8 +45,8 @@ export async function copySealed(options: CopyOptions): Promise<CopyResult> {
   if (envelope.package_id !== predicate.package_id)
     throw sealingError("SEALED_TAMPERED", { detail: "envelope and seal are of two packages" });
   await checkTarget(to, predicate.package_id, sealBytes);
-  await to.store.discardUnfinished(layout.blobName(to.prefix, "files/"));
   await claim(options, predicate.package_id, sealBytes);
+  await to.store.discardUnfinished(layout.blobName(to.prefix, "files/"));
   const copy = new Copy(options, predicate);
   await copy.files(predicate.files);
   for (const name of [layout.NAMES.envelope, layout.NAMES.bundle]) await copySmall(options, name, true);

@@ -172,13 +172,19 @@ async function readRange(
   return buffer.subarray(0, length);
 }
 
+/** What file systems say that know one name of a file only: there two writers at the same moment may both be first. */
+const WITHOUT_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);
+
 /** A second name fails where a rename would replace. */
 async function placeNew(temporary: string, path: string, name: string): Promise<void> {
   try {
     await files.link(temporary, path);
   } catch (error) {
-    if (systemErrorCode(error) === "EEXIST") throw storeError("BLOB_EXISTS", { detail: name });
-    throw error;
+    const code = systemErrorCode(error) ?? "";
+    const isThere = code === "EEXIST" || (await files.lstat(path).then(Boolean, () => false));
+    if (isThere) throw storeError("BLOB_EXISTS", { detail: name });
+    if (!WITHOUT_LINKS.has(code)) throw error;
+    return files.rename(temporary, path);
   }
   await files.rm(temporary);
 }

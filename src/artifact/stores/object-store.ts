@@ -122,7 +122,7 @@ export class ObjectStore implements BlobStore {
     return buffer;
   }
 
-  /** At most `partsAtOnce` parts are in memory beside the one that is being filled. */
+  /** At most `partsAtOnce` parts of `partBudgetBytes` are in memory beside the one that is being filled. */
   async #writeParts(
     key: string,
     first: Part,
@@ -131,7 +131,9 @@ export class ObjectStore implements BlobStore {
   ): Promise<WrittenBlob> {
     const upload = await this.#service.putParts(key, condition);
     const sending = new Set<Promise<void>>();
-    const atOnce = upload.inOrder ? 1 : this.#limits.partsAtOnce;
+    const { partsAtOnce, partBudgetBytes } = this.#limits;
+    const room = Math.floor(partBudgetBytes / first.bytes.length);
+    const atOnce = upload.inOrder ? 1 : Math.max(1, Math.min(partsAtOnce, room));
     let total = 0;
     let number = 0;
     const send = async ({ bytes, isLast }: Part) => {

@@ -19,8 +19,10 @@ export const STORE_LIMITS = {
   connections: 16,
   /** A blob of more bytes is sent in parts; also the least size of a part. A multiple of 256 KiB for Google. */
   partBytes: 8 * 1024 * 1024,
-  /** Parts of one blob on their way at once: with `partBytes` the memory that a write takes. */
+  /** Parts of one blob on their way at once. */
   partsAtOnce: 4,
+  /** What they may take of memory together, beside the one that is being filled; one may always be on its way. */
+  partBudgetBytes: 64 * 1024 * 1024,
   /** Parts of one blob; S3 allows 10,000. */
   parts: 10_000,
   /** The part size of a blob whose length nobody knows. */
