@@ -31,15 +31,17 @@ export function writeFolder(files: Readonly<Record<string, string | Uint8Array>>
   return root;
 }
 
-/** Validates against the schema that the CycloneDX library carries; returns what is wrong. */
+/** Validates against the schema of its version that the CycloneDX library carries; returns what is wrong. */
 export function schemaErrors(document: unknown): readonly unknown[] {
-  validate ??= compile();
+  const version = String((document as { specVersion?: unknown }).specVersion);
+  const validate = validators.get(version) ?? compile(version);
+  validators.set(version, validate);
   return validate(document) ? [] : (validate.errors ?? ["no reason"]);
 }
 
-let validate: ReturnType<Ajv["compile"]> | undefined;
+const validators = new Map<string, ReturnType<Ajv["compile"]>>();
 
-function compile() {
+function compile(version: string) {
   const home = dirname(createRequire(import.meta.url).resolve("@cyclonedx/cyclonedx-library/package.json"));
   const schema = (name: string): object =>
     JSON.parse(readFileSync(join(home, "res/schema", `${name}.SNAPSHOT.schema.json`), "utf8")) as object;
@@ -50,7 +52,7 @@ function compile() {
   for (const name of ["spdx", "jsf-0.82", "cryptography-defs"]) {
     ajv.addSchema(schema(name), `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json`);
   }
-  return ajv.compile(schema("bom-1.7"));
+  return ajv.compile(schema(`bom-${version}`));
 }
 
 /** An OSV record with what a test needs. */
