@@ -28,12 +28,23 @@ let library: { getFunctions(signatures: object): unknown } | undefined;
 /** Undefined below Node 26.1, in builds without it, and under a permission model that forbids it. */
 export async function loadFfiAead(): Promise<AeadEngine | undefined> {
   try {
-    const ffi = process.getBuiltinModule("node:ffi") as FfiModule | undefined;
+    const ffi = openModule();
     if (!ffi) return undefined;
     library ??= new ffi.DynamicLibrary(null);
     const about = `node:ffi, OpenSSL ${process.versions.openssl} of Node`;
     return evpAead("ffi", about, library.getFunctions(SIGNATURES) as EvpFunctions);
   } catch {
     return undefined;
+  }
+}
+
+/** Node warns on stderr that it is new; here `doctor` says who computes, and the known answers whether rightly. */
+function openModule(): FfiModule | undefined {
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    return process.getBuiltinModule("node:ffi") as FfiModule | undefined;
+  } finally {
+    process.emitWarning = emitWarning;
   }
 }
