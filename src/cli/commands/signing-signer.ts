@@ -5,7 +5,8 @@ import { KEYLESS_OPTIONS, openKeyless } from "./signing-keyless.ts";
 import { readCertificates, SIGNER_OPTIONS } from "./signing-trust.ts";
 
 /** What `--key` takes, wherever a command signs. */
-export const KEY_ABOUT = "EC key that signs: PEM file of mode 0600, or a URI (pkcs11:, vault://, awskms://, gcpkms://, azurekms://)";
+export const KEY_ABOUT =
+  "EC key that signs: PEM file of mode 0600, or a URI (pkcs11:, vault://, awskms://, gcpkms://, azurekms://)";
 
 /** `--key`, what goes with it, and `--keyless`. */
 export const ANY_SIGNER_OPTIONS: readonly CommandOption[] = [
