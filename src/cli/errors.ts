@@ -11,6 +11,12 @@ export const cliError = defineErrors("cli", {
     title: "That is no one-time code",
     hint: "give it on stdin, at the prompt or in a file, alone on one line",
   },
+  LEAK_TEST_FAILED: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "The leak test could not be made, so it says nothing",
+    hint: "modelkeep doctor",
+  },
   PRINCIPAL_MISMATCH: { status: 403, exit: EXIT.denied, title: "The one-time code is for somebody else" },
   CREDENTIALS_UNSAFE: { status: 500, exit: EXIT.failed, title: "Others may read or change the credentials" },
   CREDENTIALS_DAMAGED: {

@@ -54,6 +54,8 @@ export class ReplyScrubber {
     this.#held = undefined;
     const joined = Buffer.concat([held, chunk]);
     held.fill(0);
+    // Nobody else reads the piece: what goes on is the copy.
+    chunk.fill(0);
     return joined;
   }
 

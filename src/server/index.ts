@@ -9,5 +9,6 @@ export {
   splitListen,
 } from "./config.ts";
 export { createLog } from "./log.ts";
+export { hardenServer } from "./memory.ts";
 export type { RunningServer, ServerOptions } from "./server.ts";
 export { startServer } from "./start.ts";

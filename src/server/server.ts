@@ -14,6 +14,7 @@ import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
 import { type Listening, listen } from "./listen.ts";
 import { createLog, type FindSecrets } from "./log.ts";
+import { sayMemory } from "./memory.ts";
 import { Metrics } from "./metrics.ts";
 import { requestOrigin } from "./origins.ts";
 import { createPolicyService } from "./policy-service.ts";
@@ -113,6 +114,7 @@ async function openDoors(
   const authorizer = () => policy.authorizer();
   const recording = { ...ports, authorizer, recorder: audit };
   const metrics = new Metrics();
+  sayMemory(metrics, ports.log);
   const gateway = createGateway({
     ...recording,
     providers,
@@ -126,7 +128,16 @@ async function openDoors(
   ends.push(() => signers?.close());
   const tryCandidate = (secretName: string) => gateway.tryCandidate(secretName);
   const app = createApp({
-    implementations: await apiRoutes({ ...options, ...recording, ...services, tryCandidate, wrappers, signers }),
+    implementations: await apiRoutes({
+      ...options,
+      ...recording,
+      ...services,
+      tryCandidate,
+      wrappers,
+      signers,
+      metrics,
+      onClose: (end) => void ends.push(end),
+    }),
     oauth: oauthApp({ tokens, urlOf: (url, host) => requestOrigin(host, scheme, origins()) + new URL(url).pathname }),
     authenticate: (request) => tokens.authenticate(request),
     ready: () => ports.store.ping(),

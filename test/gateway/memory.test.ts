@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { guardedMemoryLevel } from "../../src/host/index.ts";
 import { sealValue, type TransportKey } from "../../src/secrets/index.ts";
 import { ask, createUpstream, listen } from "./support.ts";
 
@@ -162,7 +163,10 @@ async function attack(t: TestContext, tls: boolean): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 300));
   const during = look();
   say("while checked out, 250 requests, one stream open", during);
-  assert.ok(during.hits.filter((hit) => hit.form === "whole").length <= 1, JSON.stringify(during.hits));
+  const { level, hint } = guardedMemoryLevel();
+  t.diagnostic(`guarded memory: ${level}${hint === undefined ? "" : `; one copy is possible here; ${hint}`}`);
+  const possible = level === "secret" ? 0 : 1;
+  assert.ok(during.hits.filter((hit) => hit.form === "whole").length <= possible, JSON.stringify(during.hits));
   assert.ok(
     during.hits.every((hit) => hit.locked && !hit.dumped),
     JSON.stringify(during.hits),
@@ -191,7 +195,5 @@ async function attack(t: TestContext, tls: boolean): Promise<void> {
   assert.ok(fs.readFileSync(seen.path).includes(key.slice(10, 30)));
 }
 
-test("a provider key over http is found in no memory but its locked page", { timeout: 120_000 }, (t) =>
-  attack(t, false),
-);
-test("a provider key over TLS is found in no memory but its locked page", { timeout: 120_000 }, (t) => attack(t, true));
+test("a provider key over http is found in no memory that can be read", { timeout: 120_000 }, (t) => attack(t, false));
+test("a provider key over TLS is found in no memory that can be read", { timeout: 120_000 }, (t) => attack(t, true));

@@ -1,5 +1,13 @@
 /** `modelkeep serve` and `modelkeep config show`. */
-import { type Config, type ConfigKey, configSchema, loadConfig, splitListen, startServer } from "../../server/index.ts";
+import {
+  type Config,
+  type ConfigKey,
+  configSchema,
+  hardenServer,
+  loadConfig,
+  splitListen,
+  startServer,
+} from "../../server/index.ts";
 import type { Command, CommandContext, CommandInput, CommandOption } from "../command.ts";
 
 const configOptions: readonly CommandOption[] = [
@@ -79,6 +87,7 @@ export const serve: Command = {
   ],
   async run(context, input) {
     const { config } = await load(context, input);
+    hardenServer(context.talk);
     const codeFile = input.text("--bootstrap-code-file");
     const server = await startServer({
       config,
