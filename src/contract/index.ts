@@ -1,5 +1,6 @@
 /** Every HTTP route and message, once; and the typed client that a browser can run too. */
 export * from "./admin.ts";
+export * from "./advisories.ts";
 export * from "./attestation.ts";
 export * from "./audit.ts";
 export * from "./client.ts";

@@ -52,6 +52,17 @@ export const publication = z.object({
 
 export type Publication = z.input<typeof publication>;
 
+/** Of the signed bill of materials, as policy sees it. */
+export const bomAttributes = z.object({
+  /** Minimum elements that are there, in percent. */
+  score: z.int().min(0).max(100),
+  licenses: z.array(z.string()),
+  /** Loading the model runs code of its own. */
+  custom_code: z.boolean(),
+});
+
+export type BomAttributes = z.output<typeof bomAttributes>;
+
 export const publishedModel = z.object({
   name: z.string(),
   version: z.string(),
@@ -64,6 +75,8 @@ export const publishedModel = z.object({
   vulnerabilities: vulnerabilityCounts,
   /** False when the publisher had no advisories to match against: the counts then say nothing. */
   advisories_matched: z.boolean(),
+  /** Absent for models that were published before it was kept. */
+  bom: bomAttributes.optional(),
   published_at: z.string(),
   published_by: z.string(),
 });

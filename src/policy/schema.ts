@@ -10,7 +10,11 @@ type Vulnerabilities = {
   malware: Long,
   unknown?: Long,
   advisoriesMatched?: Bool,
+  kev?: Long,
+  worst?: String,
+  ageHours?: Long,
 };
+type Bom = { keyId: String, score: Long, licenses: Set<String>, customCode: Bool };
 type Devices = { gpus: Long, switches: Long, measurement: String };
 type Attestation = {
   kind: String,
@@ -39,12 +43,18 @@ action checkoutSecret appliesTo {
 action releaseKey appliesTo {
   principal: [Workload, Admin],
   resource: [Model],
-  context: { attestation: Attestation, signature: Signature, scan: Scan, vulnerabilities: Vulnerabilities },
+  context: {
+    attestation: Attestation,
+    signature: Signature,
+    scan: Scan,
+    vulnerabilities: Vulnerabilities,
+    bom?: Bom,
+  },
 };
 action publishModel appliesTo {
   principal: [Workload, Admin],
   resource: [Model],
-  context: { signature: Signature, scan: Scan, vulnerabilities: Vulnerabilities },
+  context: { signature: Signature, scan: Scan, vulnerabilities: Vulnerabilities, bom?: Bom },
 };
 action readModel appliesTo { principal: [Workload, Admin], resource: [Server, Model], context: {} };
 action enrol, managePolicy, revokeToken, readAudit, appraiseEvidence, manageAttestation appliesTo {

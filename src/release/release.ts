@@ -24,6 +24,21 @@ export interface ReleasableModel {
     readonly low: number;
     readonly malware: number;
     readonly unknown?: number;
+    /** Known to be exploited. */
+    readonly kev?: number;
+    /** `none`, or the worst severity. */
+    readonly worst?: string;
+    /** Since they were matched, in whole hours. */
+    readonly ageHours?: number;
+  };
+  /** Of the signed bill of materials. */
+  readonly bom?: {
+    /** Hex. */
+    readonly keyId: string;
+    /** In percent. */
+    readonly score: number;
+    readonly licenses: readonly string[];
+    readonly customCode: boolean;
   };
   readonly advisoriesMatched?: boolean;
 }

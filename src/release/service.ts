@@ -144,7 +144,7 @@ class Release<Model extends ReleasableModel> {
 
 /** What policy may look at, in the names of the Cedar schema. */
 export function releaseContext(model: ReleasableModel, claims: AttestedClaims): Record<string, unknown> {
-  const { critical, high, medium, low, malware, unknown } = model.vulnerabilities;
+  const { critical, high, medium, low, malware, unknown, kev, worst, ageHours } = model.vulnerabilities;
   return {
     attestation: attestationContext(claims),
     signature: { keyId: model.signerKeyId, rootDigest: model.rootDigest, signers: [...(model.signers ?? [])] },
@@ -157,7 +157,11 @@ export function releaseContext(model: ReleasableModel, claims: AttestedClaims): 
       malware,
       ...(unknown === undefined ? {} : { unknown }),
       ...(model.advisoriesMatched === undefined ? {} : { advisoriesMatched: model.advisoriesMatched }),
+      ...(kev === undefined ? {} : { kev }),
+      ...(worst === undefined ? {} : { worst }),
+      ...(ageHours === undefined ? {} : { ageHours }),
     },
+    ...(model.bom ? { bom: { ...model.bom, licenses: [...model.bom.licenses] } } : {}),
   };
 }
 

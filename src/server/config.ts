@@ -54,6 +54,14 @@ export const configSchema = z.strictObject({
     .describe(
       "YAML file that says who may sign which model; asked at registration and before every key, read again as it changes.",
     ),
+  advisories: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .describe(
+      "Index of `advisories import`: published models are matched at registration, and again whenever it changes.",
+    ),
   log_level: z.enum(["debug", "info", "warn", "error"]).describe("How much is written to the log."),
   shutdown_seconds: z.int().min(0).max(3600).describe("How long running requests may take to end after SIGTERM."),
   insecure_dev_attestation: z.boolean().describe("Accepts evidence that proves nothing. For development only."),

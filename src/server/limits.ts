@@ -26,4 +26,10 @@ export const SERVER_LIMITS = {
   policyLookMs: 1_000,
   /** The same for the signer policy and the files that it names. */
   signerPolicyLookMs: 2_000,
+  /** Time between two looks for another index of advisories, in milliseconds. */
+  advisoryLookMs: 5_000,
+  /** Every published model is matched again at least this often, in milliseconds: other replicas publish too. */
+  advisoryMatchMs: 10 * 60_000,
+  /** A model counts as running for this long after a host last said that it loaded it, in milliseconds. */
+  runningMs: 24 * 60 * 60_000,
 } as const;

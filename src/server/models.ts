@@ -25,6 +25,8 @@ import {
 import { type KeyEnvelope, parseEnvelope, verifySeal } from "../sealing/index.ts";
 import { pinKeys, type VerifiedManifest, verifyBundle, verifyStatement } from "../signing/index.ts";
 import type { RecordStore } from "../store/index.ts";
+import type { AdvisorySource } from "./advisories.ts";
+import { bomAttributes } from "./bom-attributes.ts";
 import { serverError } from "./errors.ts";
 import { SERVER_LIMITS } from "./limits.ts";
 import type { SignerCheck } from "./signers.ts";
@@ -44,6 +46,8 @@ export interface ModelRegistryPorts {
   readonly proveEnvelope: (envelope: KeyEnvelope) => Promise<void>;
   /** Of the configuration's signer policy; without one the publisher's own key is enough. */
   readonly signers?: SignerCheck | undefined;
+  /** Of the configuration: policy then sees what is known now beside what the publisher said, whichever is worse. */
+  readonly advisories?: Pick<AdvisorySource, "assess"> | undefined;
 }
 
 export interface ModelRegistry {
@@ -51,6 +55,8 @@ export interface ModelRegistry {
   publish(publication: Publication, caller: Caller): Promise<PublishedModel>;
   get(ref: string): Promise<PublishedModel | undefined>;
   envelope(ref: string): Promise<KeyEnvelope | undefined>;
+  /** The signed bill of materials; undefined when there is no such model. */
+  bom(ref: string): Promise<Readonly<Record<string, unknown>> | undefined>;
   /** The signers that count now, without a signer policy none; throws SIGNER_POLICY_REFUSED. */
   signers(ref: string): Promise<readonly string[]>;
   list(after?: string): Promise<{ models: PublishedModel[]; next?: string }>;
@@ -74,6 +80,7 @@ interface Checked {
   readonly manifest: VerifiedManifest;
   readonly packageId: string;
   readonly findings: z.output<typeof findingsPredicate>;
+  readonly bom: unknown;
   readonly envelope: KeyEnvelope;
 }
 
@@ -122,6 +129,18 @@ class StoredModels implements ModelRegistry {
     return stored && parseEnvelope(stored.envelope);
   }
 
+  async bom(ref: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+    const [model, stored] = [await this.get(ref), await this.#documents(ref)];
+    if (!model || !stored) return undefined;
+    const about = {
+      trust: pinKeys([stored.public_key]),
+      predicateType: BOM_PREDICATE_TYPE,
+      rootDigest: model.root_digest,
+    };
+    const { predicate } = verifyStatement(stored.bom, about);
+    return typeof predicate === "object" && predicate !== null ? (predicate as Record<string, unknown>) : {};
+  }
+
   async signers(ref: string): Promise<readonly string[]> {
     const { signers } = this.#ports;
     const stored = signers && (await this.#documents(ref));
@@ -143,8 +162,9 @@ class StoredModels implements ModelRegistry {
     return { models, ...(page.next === undefined ? {} : { next: page.next }) };
   }
 
-  #decide(ref: string, { manifest, findings }: Checked, caller: Caller, signers: readonly string[]): PolicyDecision {
-    const { advisories_matched: advisoriesMatched, scan_verdict: verdict, vulnerabilities } = findings;
+  #decide(ref: string, checked: Checked, caller: Caller, signers: readonly string[]): PolicyDecision {
+    const { manifest, findings, bom } = checked;
+    const { score, licenses, custom_code: customCode } = bomAttributes(bom);
     return this.#ports.authorizer().decide({
       principal: caller.principal,
       groups: caller.groups,
@@ -152,10 +172,26 @@ class StoredModels implements ModelRegistry {
       resource: { type: "Model", id: ref },
       context: {
         signature: { keyId: manifest.keyId, rootDigest: manifest.rootDigest, signers: [...signers] },
-        scan: { verdict },
-        vulnerabilities: { ...vulnerabilities, advisoriesMatched },
+        scan: { verdict: findings.scan_verdict },
+        vulnerabilities: this.#known(checked),
+        bom: { keyId: manifest.keyId, score, licenses, customCode },
       },
     });
+  }
+
+  /** What the publisher said and what this server finds, by count the worse of both. */
+  #known({ findings, bom }: Checked): Record<string, unknown> {
+    const said = { ...findings.vulnerabilities, advisoriesMatched: findings.advisories_matched };
+    const isObject = typeof bom === "object" && bom !== null;
+    const found = this.#ports.advisories?.assess(
+      isObject ? (bom as Record<string, unknown>) : {},
+      this.#ports.clock.now(),
+    );
+    if (!found) return said;
+    const counts = Object.entries(found.counts).map(([word, count]) => {
+      return [word, Math.max(count, findings.vulnerabilities[word as keyof typeof found.counts])] as const;
+    });
+    return { ...Object.fromEntries(counts), advisoriesMatched: true, kev: found.kev, worst: found.worst, ageHours: 0 };
   }
 
   /** All records in one transaction: a model without its envelope cannot be there. */
@@ -220,7 +256,7 @@ async function checkPublication(publication: Publication): Promise<Checked> {
     await breathe();
     const said = (envelope: string, predicateType: string) =>
       verifyStatement(envelope, { trust, predicateType, rootDigest: manifest.rootDigest }).predicate;
-    said(bom, BOM_PREDICATE_TYPE);
+    const saidOfBom = said(bom, BOM_PREDICATE_TYPE);
     await breathe();
     const parsed = findingsPredicate.safeParse(said(findings, FINDINGS_PREDICATE_TYPE));
     if (!parsed.success) throw serverError("PUBLICATION_REFUSED", { detail: "the findings have an unknown shape" });
@@ -228,7 +264,7 @@ async function checkPublication(publication: Publication): Promise<Checked> {
     if (envelope.root_digest !== manifest.rootDigest || envelope.package_id !== packageId) {
       throw serverError("PUBLICATION_REFUSED", { detail: "the key envelope is of another model" });
     }
-    return { manifest, packageId, findings: parsed.data, envelope };
+    return { manifest, packageId, findings: parsed.data, bom: saidOfBom, envelope };
   } catch (error) {
     if (!(error instanceof ModelkeepError) || error.code === "PUBLICATION_REFUSED") throw error;
     throw serverError("PUBLICATION_REFUSED", { detail: `${error.code}: ${error.message}`, cause: error });
@@ -246,6 +282,7 @@ function toModel(publication: Publication, checked: Checked, caller: Caller, now
     store_uri: publication.store_uri,
     prefix: publication.prefix,
     ...findings,
+    bom: bomAttributes(checked.bom),
     published_at: new Date(now).toISOString(),
     published_by: entityText(caller.principal),
   };

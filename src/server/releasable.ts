@@ -1,15 +1,28 @@
 /** What the key release needs to know of a published model. */
 import { ModelkeepError } from "../base/index.ts";
 import { keyNotGranted, type ReleasableModel } from "../release/index.ts";
+import type { AdvisoryWatch } from "./advisory-watch.ts";
 import type { ModelRegistry } from "./models.ts";
+
+/** The advisories of now where the server has them; else what the publisher said. */
+export interface Freshness {
+  readonly watch: Pick<AdvisoryWatch, "of"> | undefined;
+  readonly nowMs: number;
+}
+
+const HOUR_MS = 60 * 60 * 1000;
 
 /** Throws KEY_NOT_GRANTED when the signer policy of now does not accept the model any more. */
 export async function releasableModel(
   ref: string,
   models: Pick<ModelRegistry, "get" | "signers">,
+  { watch, nowMs }: Freshness,
 ): Promise<ReleasableModel | undefined> {
   const model = await models.get(ref);
   if (!model) return undefined;
+  const now = watch?.of(ref);
+  const matched = now !== undefined || model.advisories_matched;
+  const ageMs = nowMs - (now?.matchedAtMs ?? Date.parse(model.published_at));
   return {
     ref,
     packageId: model.package_id,
@@ -17,8 +30,22 @@ export async function releasableModel(
     signerKeyId: model.signer_key_id,
     signers: await acceptedSigners(ref, models),
     scanVerdict: model.scan_verdict,
-    vulnerabilities: model.vulnerabilities,
-    advisoriesMatched: model.advisories_matched,
+    vulnerabilities: {
+      ...(now?.counts ?? model.vulnerabilities),
+      ...(now ? { kev: now.kev, worst: now.worst } : {}),
+      ...(matched ? { ageHours: Math.max(0, Math.floor(ageMs / HOUR_MS)) } : {}),
+    },
+    advisoriesMatched: matched,
+    ...(model.bom
+      ? {
+          bom: {
+            keyId: model.signer_key_id,
+            score: model.bom.score,
+            licenses: model.bom.licenses,
+            customCode: model.bom.custom_code,
+          },
+        }
+      : {}),
   };
 }
 

@@ -7,6 +7,7 @@ import { openBlobStore } from "../../src/artifact/index.ts";
 import { createKeyFile, openKeyWrapper } from "../../src/backends/index.ts";
 import { systemRandom } from "../../src/host/index.ts";
 import type { PublishOptions } from "../../src/publisher/index.ts";
+import type { Config } from "../../src/server/index.ts";
 import { loadEcSigner } from "../../src/signing/index.ts";
 import { ecKey } from "../loader/support.ts";
 import { fileUri, startTestServer, type TestServer } from "../server/support.ts";
@@ -32,11 +33,11 @@ export function writeModel(root: string, requirement = "urllib3==2.8.0"): void {
   writeFileSync(join(root, "requirements.txt"), `${requirement}\n`);
 }
 
-export async function preparePublish(t: TestContext): Promise<PublishFixture> {
+export async function preparePublish(t: TestContext, flags: Partial<Config> = {}): Promise<PublishFixture> {
   const folder = mkdtempSync(join(tmpdir(), "modelkeep-publish-"));
   const kms = fileUri(folder, "models.kek");
   await createKeyFile(kms, systemRandom);
-  const keep = await startTestServer({ flags: { kms: [kms], insecure_dev_attestation: true } });
+  const keep = await startTestServer({ flags: { kms: [kms], insecure_dev_attestation: true, ...flags } });
   t.after(async () => {
     await keep.stop();
     rmSync(folder, { recursive: true, force: true });

@@ -8,12 +8,19 @@ import { type PolicyPorts, requireDecision } from "./require.ts";
 
 export interface ModelRouteServices extends PolicyPorts {
   readonly models: ModelRegistry;
+  /** Told after a model was registered, and after a host said that it loaded one. */
+  readonly onPublished: () => void;
+  readonly onLoaded: (ref: string) => Promise<void>;
 }
 
 export function modelRoutes(services: ModelRouteServices): Implementation[] {
   const { models } = services;
   return [
-    authenticated(contract.publishModel, ({ body }, caller) => models.publish(body, caller)),
+    authenticated(contract.publishModel, async ({ body }, caller) => {
+      const model = await models.publish(body, caller);
+      services.onPublished();
+      return model;
+    }),
     authenticated(contract.listModels, async ({ body }, caller) => {
       await requireDecision(services, caller, "readModel", { type: "Server", id: "local" });
       return models.list(body.after);
@@ -30,6 +37,7 @@ export function modelRoutes(services: ModelRouteServices): Implementation[] {
       await requireDecision(services, caller, "readModel", { type: "Model", id: ref });
       if (!(await models.get(ref))) throw serverError("MODEL_NOT_FOUND", { detail: ref.slice(0, 200) });
       await recordLoad(services, caller, ref, body);
+      if (body.outcome === "loaded") await services.onLoaded(ref);
       return { recorded: true } as const;
     }),
   ];
