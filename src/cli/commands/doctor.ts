@@ -7,6 +7,7 @@ import {
   files,
   GuardedBytes,
   guardedMemoryLevel,
+  hardenProcess,
   hasLeafHash,
   os,
   processInfo,
@@ -14,8 +15,9 @@ import {
 } from "../../host/index.ts";
 import { type HostPromise, hostPromises } from "../../loader/index.ts";
 import { configFolder, dataFolder, loadConfig } from "../../server/index.ts";
-import type { Command, CommandContext } from "../command.ts";
+import type { Command, CommandContext, CommandResult } from "../command.ts";
 import { credentialsPath } from "../credentials.ts";
+import { type LeakScan, runLeakTest } from "../leak-test/leak-test.ts";
 import { findTee } from "./attest-collect.ts";
 
 const MIN_NODE_MAJOR = 24;
@@ -42,12 +44,19 @@ export const doctor: Command = {
   examples: [
     { line: "modelkeep doctor", about: "one line for each check, with what to do" },
     { line: "modelkeep doctor --json", about: "for a script; the exit code is 1 when a check failed" },
+    {
+      line: "sudo modelkeep doctor --leak-test",
+      about: "uses a key for fifty calls on a server of its own, then searches memory, core file, disk and log for it",
+    },
   ],
-  async run(context) {
+  options: [{ flag: "--leak-test", about: "prove on this machine that no copy of a key stays behind; takes a minute" }],
+  async run(context, input) {
+    if (input.on("--leak-test")) return leakTest(context);
     const checks = [
       checkNode(processInfo().nodeVersion),
       checkKernel(),
       checkMemory(),
+      checkHardening(),
       await checkEngine(),
       ...(await hostPromises()).map(fromPromise),
       await checkTee(context),
@@ -65,6 +74,23 @@ export const doctor: Command = {
     };
   },
 };
+
+async function leakTest(context: CommandContext): Promise<CommandResult> {
+  const report = await runLeakTest(context);
+  const { verdict, level, calls, scans } = report;
+  const done = verdict === "ok" ? "no copy of the key was found" : "COPIES OF THE KEY WERE FOUND";
+  return {
+    data: report,
+    text: [`${calls} calls, memory: ${level}`, ...scans.map(lineOfScan), done],
+    exit: verdict === "ok" ? EXIT.done : EXIT.failed,
+  };
+}
+
+function lineOfScan({ where, when, status, copies, bytes, about }: LeakScan): string {
+  const word = { ok: "ok", failed: "FAIL", skipped: "skip" }[status];
+  const found = about ?? `${copies} copies in ${Math.ceil((bytes ?? 0) / 1024)} KiB`;
+  return `${word.padEnd(5)} ${where}, ${when}: ${found}`;
+}
 
 function linesOf({ id, status, about, hint }: Check): string[] {
   const word = { ok: "ok", warning: "warn", failed: "FAIL" }[status];
@@ -96,10 +122,29 @@ function checkKernel(): Check {
 function checkMemory(): Check {
   try {
     GuardedBytes.allocate(32).wipe();
-    return { id: "locked-memory", status: "ok", about: guardedMemoryLevel().about };
-  } catch {
-    return { id: "locked-memory", status: "failed", about: "no memory can be locked", hint: "ulimit -l 8192" };
+    const { level, about, hint } = guardedMemoryLevel();
+    const status = level === "plain" ? "failed" : "ok";
+    return { id: "guarded-memory", status, about: `${level}: ${about}`, ...(hint === undefined ? {} : { hint }) };
+  } catch (error) {
+    return { id: "guarded-memory", status: "failed", about: toModelkeepError(error).message, hint: "ulimit -l 8192" };
   }
+}
+
+/** As `serve`, `agent` and `checkout` do it to themselves. */
+function checkHardening(): Check {
+  const { untraceable, noCoreFile, noInspector } = hardenProcess();
+  const open = [
+    ...(untraceable ? [] : ["other processes of this user can read its memory"]),
+    ...(noCoreFile ? [] : ["a crash writes a core file"]),
+    ...(noInspector ? [] : ["Node's inspector is open"]),
+  ];
+  return {
+    id: "hardening",
+    status: open.length === 0 ? "ok" : "warning",
+    about:
+      open.join(", ") || "a server can be neither traced nor dumped by its own user, and no signal opens an inspector",
+    hint: noInspector ? "npm install koffi, on Linux" : "start it without --inspect and NODE_OPTIONS",
+  };
 }
 
 /** Slow is a warning: everything works with what Node brings. */
