@@ -11,8 +11,8 @@ export const MIN_ENCODED_BYTES = 8;
 
 const BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const HEX = "0123456789abcdef";
-/** What stays as it is in a URL: by RFC 3986, by encodeURIComponent, and in the body of a form. */
-const UNRESERVED = [/^[A-Za-z0-9._~-]$/, /^[A-Za-z0-9._~!'()*-]$/, /^[A-Za-z0-9.*_-]$/] as const;
+/** What stays as it is in a URL: by RFC 3986, by encodeURIComponent, in the body of a form, and for who encodes all. */
+const UNRESERVED = [/^[A-Za-z0-9._~-]$/, /^[A-Za-z0-9._~!'()*-]$/, /^[A-Za-z0-9.*_-]$/, /^$/] as const;
 const FORM = UNRESERVED[2];
 const SPACE = 0x20;
 const STAR = 0x2a;
