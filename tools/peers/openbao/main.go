@@ -1,5 +1,5 @@
-// Command openbao-peer is OpenBao's own core with its transit engine and the logins of machines, in memory, for the
-// tests of the client.
+// Command openbao-peer is OpenBao's own core with its engines transit, kv and pki, one whose values are leased, and the
+// logins of machines, in memory, for the tests of the clients.
 //
 // It starts sealed and not initialised: who uses it does both over HTTP. The first argument is the address to listen
 // on; the address it got is the first line it prints. With a certificate and its key as two more arguments it speaks
@@ -18,6 +18,8 @@ import (
 	"github.com/openbao/openbao/builtin/credential/cert"
 	jwt "github.com/openbao/openbao/builtin/credential/jwt"
 	kubernetes "github.com/openbao/openbao/builtin/credential/kubernetes"
+	"github.com/openbao/openbao/builtin/logical/kv"
+	"github.com/openbao/openbao/builtin/logical/pki"
 	"github.com/openbao/openbao/builtin/logical/transit"
 	baohttp "github.com/openbao/openbao/http"
 	"github.com/openbao/openbao/internalshared/configutil"
@@ -55,7 +57,12 @@ func serve(address string, pair []string) error {
 	core, err := vault.NewCore(&vault.CoreConfig{
 		Physical:        storage,
 		BuiltinRegistry: noPlugins{},
-		LogicalBackends: map[string]logical.Factory{"transit": transit.Factory},
+		LogicalBackends: map[string]logical.Factory{
+			"transit": transit.Factory,
+			"kv":      kv.Factory,
+			"pki":     pki.Factory,
+			"leased":  vault.LeasedPassthroughBackendFactory,
+		},
 		CredentialBackends: map[string]logical.Factory{
 			"approle":    approle.Factory,
 			"cert":       cert.Factory,

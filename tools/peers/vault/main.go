@@ -1,5 +1,5 @@
-// Command vault-peer is Vault's own core with its transit engine and the logins of machines, in memory, for the
-// tests of the client.
+// Command vault-peer is Vault's own core with its engines transit, kv and pki, one whose values are leased, and the logins of
+// machines, in memory, for the tests of the clients.
 //
 // It starts sealed and not initialised: who uses it does both over HTTP. The first argument is the address to listen
 // on; the address it got is the first line it prints. With a certificate and its key as two more arguments it speaks
@@ -16,8 +16,10 @@ import (
 	log "github.com/hashicorp/go-hclog"
 	jwt "github.com/hashicorp/vault-plugin-auth-jwt"
 	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
+	kv "github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/vault/builtin/credential/approle"
 	"github.com/hashicorp/vault/builtin/credential/cert"
+	"github.com/hashicorp/vault/builtin/logical/pki"
 	"github.com/hashicorp/vault/builtin/logical/transit"
 	vaulthttp "github.com/hashicorp/vault/http"
 	"github.com/hashicorp/vault/internalshared/configutil"
@@ -56,7 +58,12 @@ func serve(address string, pair []string) error {
 	core, err := vault.NewCore(&vault.CoreConfig{
 		Physical:        storage,
 		BuiltinRegistry: noPlugins{},
-		LogicalBackends: map[string]logical.Factory{"transit": transit.Factory},
+		LogicalBackends: map[string]logical.Factory{
+			"transit": transit.Factory,
+			"kv":      kv.Factory,
+			"pki":     pki.Factory,
+			"leased":  vault.LeasedPassthroughBackendFactory,
+		},
 		CredentialBackends: map[string]logical.Factory{
 			"approle":    approle.Factory,
 			"cert":       cert.Factory,
