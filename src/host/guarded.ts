@@ -31,8 +31,8 @@ function makeMaster(): LockedPage {
 }
 
 /**
- * Bytes that rest under the master, XSalsa20 and Poly1305, outside of JavaScript's heap: any number of keys fits under
- * RLIMIT_MEMLOCK. Not promised: code in this process can call `use`, and root can make the process read its own page.
+ * Bytes that rest under the master, XSalsa20 and Poly1305, outside of JavaScript's heap: their number has nothing
+ * to do with RLIMIT_MEMLOCK. Not promised: code in this process can call `use`, and root can make the process read its own page.
  */
 export class GuardedBytes implements Disposable {
   readonly #length: number;

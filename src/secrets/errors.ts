@@ -61,7 +61,12 @@ export const secretError = defineErrors("secrets", {
     title: "The lease has been renewed for as long as it may be",
     hint: "check out again",
   },
-  LEASE_LIMIT: { status: 429, exit: EXIT.failed, title: "Too many leases are open" },
+  LEASE_LIMIT: {
+    status: 429,
+    exit: EXIT.failed,
+    title: "Too many leases are open",
+    hint: "modelkeep lease list",
+  },
   TRANSPORT_KEY_UNKNOWN: {
     status: 409,
     exit: EXIT.failed,
