@@ -60,7 +60,7 @@ export function writeBom(inventory: Inventory, format: BomFormat): JsonObject {
 }
 
 /** The same inventory with what others found out. */
-export function examine(inventory: Inventory, examination: Examination): Inventory {
+export function withExamination(inventory: Inventory, examination: Examination): Inventory {
   return { ...inventory, examination: { ...inventory.examination, ...examination } };
 }
 

@@ -17,9 +17,9 @@ export {
   type BomFormat,
   type CreateBomOptions,
   createBom,
-  examine,
   gatherInventory,
   SUBJECT_KINDS,
+  withExamination,
   writeBom,
 } from "./create.ts";
 export type { Json, JsonObject } from "./document.ts";

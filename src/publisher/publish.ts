@@ -1,6 +1,17 @@
 /** The order of a publication. Every step can be repeated: an interrupted publication goes on where it stopped. */
 import { fromUtf8, ModelkeepError, utf8 } from "../base/index.ts";
-import { type AdvisoryMatch, countMatches, createBom, findingsOf, matchAdvisories, packagesOf } from "../bom/index.ts";
+import {
+  type AdvisoryMatch,
+  countMatches,
+  findingsOf,
+  gatherInventory,
+  type Inventory,
+  judgeMatches,
+  matchAdvisories,
+  packagesOf,
+  withExamination,
+  writeBom,
+} from "../bom/index.ts";
 import {
   BOM_PREDICATE_TYPE,
   FINDINGS_PREDICATE_TYPE,
@@ -37,7 +48,7 @@ import { isRefusal, type Withdrawal, withdraw } from "./withdraw.ts";
 /** What is said about the model beside its signature. */
 interface Said {
   readonly scan: ScanReport;
-  readonly bom: Awaited<ReturnType<typeof createBom>>;
+  readonly inventory: Inventory;
   readonly packages: number;
   /** Undefined when there was nothing to match against. */
   readonly matches: readonly AdvisoryMatch[] | undefined;
@@ -63,13 +74,14 @@ async function examine(options: PublishOptions): Promise<Said> {
   options.onStep?.("scan", `${scan.files.length} files, ${scan.verdict}`);
   if (scan.verdict !== "clean" && options.allowFindings !== true) throw notClean(scan);
   const lockfiles = options.lockfiles ? { lockfiles: options.lockfiles } : {};
-  const bom = await createBom({ root, name, version, ...lockfiles, ...watched });
+  const inventory = await gatherInventory({ root, kind: "model", name, version, ...lockfiles, ...watched });
+  const bom = writeBom(inventory, "cyclonedx-1.7");
   const packages = packagesOf(bom);
   const components = Array.isArray(bom.components) ? bom.components.length : 0;
   options.onStep?.("bom", `${components} components`);
   const matches = options.advisories && matchAdvisories(packages, options.advisories);
   options.onStep?.("match", matchText(packages.length, matches));
-  return { scan, bom, packages: packages.length, matches };
+  return { scan, inventory, packages: packages.length, matches };
 }
 
 function watchedBy({ progress, signal }: PublishOptions) {
@@ -183,9 +195,16 @@ async function signStatements(options: PublishOptions, manifest: VerifiedManifes
   const sign = (predicateType: string, predicate: unknown) =>
     signStatement({ predicateType, predicate, rootDigest: manifest.rootDigest, name: manifest.name, signer });
   return {
-    bom: await sign(BOM_PREDICATE_TYPE, said.bom),
+    bom: await sign(BOM_PREDICATE_TYPE, bomOf(manifest, said)),
     findings: await sign(FINDINGS_PREDICATE_TYPE, findingsOf(said.scan.verdict, said.matches)),
   };
+}
+
+/** The document with what scan, match and signature say of the same files. */
+function bomOf({ rootDigest, keyId }: VerifiedManifest, { inventory, scan, matches }: Said) {
+  const found = matches ? { matches: judgeMatches(matches, { nowMs: 0 }) } : {};
+  const examined = withExamination(inventory, { scanVerdict: scan.verdict, signerKeyId: keyId, rootDigest, ...found });
+  return writeBom(examined, "cyclonedx-1.7");
 }
 
 async function register(options: PublishOptions, sealed: Sealed, statements: Statements) {

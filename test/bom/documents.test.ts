@@ -10,7 +10,6 @@ import {
   type AdvisoryMatch,
   BOM_FORMATS,
   diffBoms,
-  examine,
   gatherInventory,
   type Inventory,
   judgeMatches,
@@ -20,6 +19,7 @@ import {
   scoreBom,
   toHtml,
   toSarif,
+  withExamination,
   withMatches,
   writeBom,
 } from "../../src/bom/index.ts";
@@ -114,7 +114,7 @@ async function rich(): Promise<Inventory> {
     ],
     { statements: [statement], waivers: [waiver], nowMs: 0 },
   );
-  return examine(inventory, { scanVerdict: "clean", signerKeyId: "ab", rootDigest: "cd", matches });
+  return withExamination(inventory, { scanVerdict: "clean", signerKeyId: "ab", rootDigest: "cd", matches });
 }
 
 test("CycloneDX 1.7 and 1.6: valid, and all that was found out is in them", async () => {

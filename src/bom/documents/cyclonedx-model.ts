@@ -32,6 +32,24 @@ export function property([name, value]: Fact): JsonObject {
   return { name: `modelkeep:${name}`, value };
 }
 
+/** How it came to be, as far as the card says: from which models and data, by which kind of training. */
+export function formulationOf(facts: ModelFacts, datasets: readonly string[]): JsonObject {
+  const ancestors = baseModels(facts);
+  if (ancestors.length + datasets.length === 0) return {};
+  const components = ancestors.map((name) => ({ ...ancestor(name), "bom-ref": `base:${name}` }));
+  const inputs = [...ancestors.map((name) => `base:${name}`), ...datasets].map((ref) => ({ resource: { ref } }));
+  const workflow = {
+    "bom-ref": "training",
+    uid: "training",
+    name: facts.card.baseRelation ?? "training",
+    taskTypes: ["other"],
+    inputs,
+    outputs: [{ type: "artifact", resource: { ref: "model" } }],
+  };
+  const formula = { "bom-ref": "formula", ...(components.length === 0 ? {} : { components }), workflows: [workflow] };
+  return { formulation: [formula] };
+}
+
 /** `organisation/name` is a model of Hugging Face; anything else has only its name. */
 function ancestor(name: string): JsonObject {
   const purl = hubPurl(name);

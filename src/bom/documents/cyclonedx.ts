@@ -4,7 +4,7 @@ import type { Library } from "../lockfiles/component.ts";
 import type { DatasetFacts } from "../models/datasets.ts";
 import type { ModelFileFacts } from "../models/facts.ts";
 import { licensesOfText } from "../models/license.ts";
-import { modelComponent, property } from "./cyclonedx-model.ts";
+import { formulationOf, modelComponent, property } from "./cyclonedx-model.ts";
 import { vulnerabilityOf } from "./cyclonedx-vulnerabilities.ts";
 import { allDatasets, edgesOf, type Inventory, libraryPurl, libraryRef, mergeLibraries, uuidOf } from "./inventory.ts";
 
@@ -39,6 +39,12 @@ export function toCycloneDx(inventory: Inventory, specVersion: CycloneDxVersion 
     components: [...parts, ...[...known.values()].map(libraryComponent)],
     dependencies: dependenciesOf(parts, known),
     ...(vulnerabilities.length === 0 ? {} : { vulnerabilities }),
+    ...(facts
+      ? formulationOf(
+          facts,
+          datasets.map(({ name }) => datasetRef(name)),
+        )
+      : {}),
   };
   const serialNumber = `urn:uuid:${uuidOf(JSON.stringify(content))}`;
   return { bomFormat: "CycloneDX", specVersion, serialNumber, ...content };

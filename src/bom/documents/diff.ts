@@ -21,9 +21,11 @@ export function diffBoms(before: Unknown, after: Unknown): BomChange[] {
   const keys = [...new Set([...old.keys(), ...now.keys()])].sort();
   return keys.flatMap((key): BomChange[] => {
     const [a, b] = [old.get(key), now.get(key)];
-    const any = a ?? b;
-    if (!any || a?.value === b?.value) return [];
-    return [{ what: any.what, name: any.name, ...(a ? { before: a.value } : {}), ...(b ? { after: b.value } : {}) }];
+    const either = a ?? b;
+    if (!either || a?.value === b?.value) return [];
+    return [
+      { what: either.what, name: either.name, ...(a ? { before: a.value } : {}), ...(b ? { after: b.value } : {}) },
+    ];
   });
 }
 

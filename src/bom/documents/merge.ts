@@ -32,6 +32,7 @@ export function mergeBoms(documents: readonly Unknown[], options: MergeOptions):
     for (const item of listOf(part.dependencies)) addEdges(dependencies, asObject(item) ?? {});
     for (const item of listOf(part.vulnerabilities)) vulnerabilities.set(JSON.stringify(item), item as Json);
   }
+  const formulation = parts.flatMap((part) => listOf(part.formulation)) as Json[];
   if (components.size > BOM_LIMITS.components) throw bomError("BOM_INVALID", { detail: "too many components" });
   const { name, version, nowMs } = options;
   const content = {
@@ -50,6 +51,7 @@ export function mergeBoms(documents: readonly Unknown[], options: MergeOptions):
       })),
     ],
     ...(vulnerabilities.size === 0 ? {} : { vulnerabilities: [...vulnerabilities.values()] }),
+    ...(formulation.length === 0 ? {} : { formulation }),
   };
   return {
     bomFormat: "CycloneDX",

@@ -1,6 +1,7 @@
 /** The scorecard of a bill of materials: each element with its evidence, or with what to do about it. */
 import type { Unknown } from "../plain.ts";
-import { ELEMENTS, type ElementState } from "./elements.ts";
+import type { ElementState } from "./element.ts";
+import { ELEMENTS } from "./elements.ts";
 import { factsOfBom } from "./facts.ts";
 
 export interface ScoredElement {
