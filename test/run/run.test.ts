@@ -277,7 +277,7 @@ test("doctor: one answer for each check, exit 1 only when one failed", LONG, asy
   assert.deepEqual([good.code, verdict], [0, "ok"]);
   const statusOf = Object.fromEntries(checks.map((check: { id: string; status: string }) => [check.id, check.status]));
   assert.equal(statusOf.node, "ok");
-  assert.equal(statusOf["locked-memory"], "ok");
+  assert.equal(statusOf["guarded-memory"], "ok");
   assert.equal(statusOf.server, "warning");
   assert.equal(statusOf.advisories, "warning");
   assert.equal(statusOf.root, "warning");
