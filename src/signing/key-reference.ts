@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { type BackendPorts, openSigningKey, type SigningBackend, type SigningHash } from "../backends/index.ts";
 import { signingError } from "./errors.ts";
 import { readSigningKey } from "./key-file.ts";
-import { keyIdOf, type ModelSigner } from "./keys.ts";
+import { keyIdOf, type ModelSigner, pemOf } from "./keys.ts";
 
 const SERVICE = /^(pkcs11:|vault:\/\/|awskms:\/\/|gcpkms:\/\/|azurekms:\/\/)/;
 const HASH_OF_CURVE: Readonly<Record<string, SigningHash>> = {
@@ -38,10 +38,10 @@ function pathOf(uri: string): string {
 }
 
 async function signerOf(backend: SigningBackend): Promise<ModelSigner> {
-  const publicKeyPem = await backend.publicKeyPem();
-  const key = createPublicKey(publicKeyPem);
+  const key = createPublicKey(await backend.publicKeyPem());
   const hash = HASH_OF_CURVE[key.asymmetricKeyDetails?.namedCurve ?? ""];
   if (!hash) throw signingError("SIGNING_KEY_INVALID", { detail: "it is not an EC key on P-256, P-384 or P-521" });
+  const publicKeyPem = pemOf(key);
   return {
     publicKeyPem,
     keyId: keyIdOf(publicKeyPem),

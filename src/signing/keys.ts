@@ -97,8 +97,10 @@ function hashOf(key: KeyObject): string | undefined {
   return key.asymmetricKeyType === "ec" ? HASH_OF_CURVE[key.asymmetricKeyDetails?.namedCurve ?? ""] : undefined;
 }
 
+/** SPKI PEM, one for each key: OpenSSL keeps compressed points and curves that are written out, each with another text. */
 export function pemOf(key: KeyObject): string {
-  return key.export({ type: "spki", format: "pem" }).toString();
+  const plain = hashOf(key) ? createPublicKey({ key: key.export({ format: "jwk" }), format: "jwk" }) : key;
+  return plain.export({ type: "spki", format: "pem" }).toString();
 }
 
 /** Over the PEM text as OpenSSL prints it, final newline included. */
