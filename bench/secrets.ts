@@ -24,7 +24,7 @@ const OPEN = 10_000;
 /** The last of the open leases, which end together, in seconds from then. */
 const DUE_SECONDS = 3;
 const DUE = 1_000;
-const IDLE_MS = 6_000;
+const IDLE_MS = 10_000;
 
 type Row = Record<string, unknown>;
 
