@@ -1,6 +1,7 @@
 /** Revocation lists (RFC 5280, section 5): complete lists of one issuer about its own certificates, nothing else. */
 import { createHash } from "node:crypto";
 import { equalBytes } from "../base/index.ts";
+import { readPointNames } from "./crl-points.ts";
 import { DER_TAG, type DerNode, parseDer } from "./der.ts";
 import { DerFields, derInner, derInteger, derSequence, derSmallInteger, derTime, isUniversal } from "./der-read.ts";
 import { codecError } from "./errors.ts";
@@ -49,6 +50,8 @@ export interface Crl extends SignedDer {
   readonly revoked: ReadonlyMap<bigint, Revocation>;
   /** What an issuing distribution point says of a partial list. */
   readonly scope: "all" | "users" | "authorities";
+  /** The names of a point when the issuer may keep lists for several: see `isOfPoint`. */
+  readonly points: readonly string[] | undefined;
 }
 
 const refuse = (why: string) => codecError("CRL_INVALID", { detail: why });
@@ -89,7 +92,9 @@ const isTime = (node: DerNode) => isUniversal(node, DER_TAG.utcTime) || isUniver
 
 const LIST_EXTENSIONS = new Set<string>([OID.authorityKeyIdentifier, OID.crlNumber, OID.issuingDistributionPoint]);
 
-function readListExtensions(extensions: Extensions): Pick<Crl, "number" | "authorityKeyIdentifier" | "scope"> {
+type ListWords = "number" | "authorityKeyIdentifier" | "scope" | "points";
+
+function readListExtensions(extensions: Extensions): Pick<Crl, ListWords> {
   if (extensions.has(OID.deltaCrlIndicator)) throw refuse("a delta list");
   refuseUnknownCritical(extensions, LIST_EXTENSIONS);
   const authority = extensions.get(OID.authorityKeyIdentifier);
@@ -98,7 +103,7 @@ function readListExtensions(extensions: Extensions): Pick<Crl, "number" | "autho
   return {
     number: number && readInteger(parseDer(number.value)),
     authorityKeyIdentifier: authority && readAuthorityKeyIdentifier(parseDer(authority.value)),
-    scope: point ? readScope(parseDer(point.value)) : "all",
+    ...(point ? readScope(parseDer(point.value)) : { scope: "all", points: undefined }),
   };
 }
 
@@ -108,15 +113,16 @@ function refuseUnknownCritical(extensions: Extensions, known: ReadonlySet<string
   }
 }
 
-/** IssuingDistributionPoint (section 5.2.5): where the list lies does not matter, what it leaves out does. */
-function readScope(node: DerNode): Crl["scope"] {
+/** IssuingDistributionPoint (section 5.2.5): what the list leaves out. */
+function readScope(node: DerNode): Pick<Crl, "scope" | "points"> {
   const fields = new DerFields(node);
-  fields.takeContext(0);
+  const point = fields.takeContext(0);
   const [users, authorities, reasons, indirect, attributes] = [1, 2, 3, 4, 5].map((tag) => fields.takeContext(tag));
   fields.end();
   if (reasons || isTrue(indirect) || isTrue(attributes)) throw refuse("an indirect list, or one of some reasons");
   if (isTrue(users) && isTrue(authorities)) throw refuse("a list of nothing");
-  return isTrue(users) ? "users" : isTrue(authorities) ? "authorities" : "all";
+  const scope = isTrue(users) ? "users" : isTrue(authorities) ? "authorities" : "all";
+  return { scope, points: point && readPointNames(point) };
 }
 
 const isTrue = (node: DerNode | undefined) => node !== undefined && node.content[0] !== 0;
@@ -182,7 +188,7 @@ export interface CrlCheck {
   readonly requireIdentifiers?: boolean;
 }
 
-/** Whether the issuer made this list and it is current: thisUpdate <= now < nextUpdate. `scope` is the caller's. */
+/** Whether the issuer made this list and it is current: thisUpdate <= now < nextUpdate. `scope` and `points` are the caller's. */
 export function checkCrl(input: CrlCheck): CrlResult {
   const { crl, issuer, now, requireIdentifiers } = input;
   const incomplete = requireIdentifiers && (crl.number === undefined || !crl.authorityKeyIdentifier);

@@ -14,6 +14,7 @@ export {
   type Revocation,
   type RevocationReason,
 } from "./crl.ts";
+export { isOfPoint } from "./crl-points.ts";
 export * from "./der.ts";
 export * from "./der-read.ts";
 export * from "./dsse.ts";

@@ -12,6 +12,7 @@ export const OID = {
   issuingDistributionPoint: "2.5.29.28",
   certificateIssuer: "2.5.29.29",
   nameConstraints: "2.5.29.30",
+  crlDistributionPoints: "2.5.29.31",
   authorityKeyIdentifier: "2.5.29.35",
   extendedKeyUsage: "2.5.29.37",
   anyExtendedKeyUsage: "2.5.29.37.0",

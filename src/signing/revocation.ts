@@ -4,6 +4,7 @@ import {
   type Crl,
   checkCrl,
   findRevocation,
+  isOfPoint,
   type Revocation,
   type RevocationReason,
 } from "../codec/index.ts";
@@ -54,15 +55,20 @@ function faultOf(
   const fault = (kind: RevocationFault["kind"], detail: string) => ({ kind, certificate, detail });
   const lists = crls.filter((crl) => isAbout(crl, certificate, issuer));
   const genuine = lists.filter((crl) => !isForged(crl, issuer, moment)).sort((a, b) => b.thisUpdate - a.thisUpdate);
-  for (const [age, crl] of genuine.entries()) {
+  const whole = genuine.filter(({ points }) => isOfPoint(points, certificate));
+  for (const crl of genuine) {
     const entry = findRevocation(crl, certificate.serialNumber);
-    // A hold may be lifted: the newest list says whether it was.
-    if (!entry || (age > 0 && entry.reason === "certificateHold")) continue;
+    if (!entry || (entry.reason === "certificateHold" && isOlder(crl, whole[0]))) continue;
     if (!isLater(entry, moment, reachesBack)) return fault("revoked", whenText(entry));
   }
-  if (genuine.some((crl) => covers(crl, certificate, moment))) return undefined;
-  if (lists.length > 0) return fault("revocation-unknown", "none of its issuer's lists is in force");
+  if (whole.some((crl) => covers(crl, certificate, moment))) return undefined;
+  if (lists.length > 0) return fault("revocation-unknown", "none of its issuer's lists is in force and about it");
   return required ? fault("revocation-unknown", "there is no list of its issuer") : undefined;
+}
+
+/** A hold may be lifted: the newest list says whether it was. */
+function isOlder(crl: Crl, newest: Crl | undefined): boolean {
+  return newest !== undefined && newest !== crl && newest.thisUpdate >= crl.thisUpdate;
 }
 
 function isAbout(crl: Crl, { basicConstraints }: Certificate, issuer: Certificate): boolean {

@@ -18,7 +18,9 @@ import {
 } from "../../src/signing/index.ts";
 import { codeOf, modelkeep, temporaryFolder, writeModel } from "../sealing/support.ts";
 import {
+  type CertificateOptions,
   type CrlOptions,
+  explicit,
   generalizedTime,
   implicit,
   makeAuthority,
@@ -35,7 +37,7 @@ const SIGNED = NOW - 20 * DAY;
 
 const root = makeAuthority({ subject: "Root" });
 const middle = makeAuthority({ subject: "Middle", issuer: root, pathLength: 0 });
-const makeLeaf = (more: { notAfter?: number } = {}) =>
+const makeLeaf = (more: Pick<CertificateOptions, "notAfter" | "extensions"> = {}) =>
   makeCertificate({
     subject: "Signer",
     issuer: middle,
@@ -178,6 +180,44 @@ test("a list must be the issuer's own, and in force", async () => {
 const scope = (number: number) => [
   { oid: OID.issuingDistributionPoint, critical: true, value: sequence(implicit(number, Uint8Array.of(0xff))) },
 ];
+
+/** DistributionPointName with one URI, in a list and in a certificate. */
+const at = (uri: string) => explicit(0, explicit(0, implicit(6, utf8(uri))));
+const listPoint = (...parts: Uint8Array[]) => [
+  { oid: OID.issuingDistributionPoint, critical: true, value: sequence(...parts) },
+];
+const ownPoint = (...points: Uint8Array[]) => [{ oid: OID.crlDistributionPoints, value: sequence(...points) }];
+
+test("a list of one of an issuer's parts says nothing of the others", async () => {
+  const [first, second] = [at("http://ca.example/1.crl"), at("http://ca.example/2.crl")];
+  const part = (point: Uint8Array, revoked: readonly Entry[] = [], more: Partial<CrlOptions> = {}) =>
+    listOf(middle, revoked, { extensions: listPoint(point), ...more });
+  const ofFirst = makeLeaf({ extensions: ownPoint(sequence(first)) });
+  const bundle = await bundleOf(ofFirst);
+  const gone = [revoke(ofFirst, NOW - DAY)];
+  assert.equal(await judge(bundle, [part(first), listOf(root)], true), undefined);
+  assert.equal(await judge(bundle, [listOf(middle), listOf(root)], true), undefined, "a list of all");
+  for (const required of [true, false])
+    assert.equal(await judge(bundle, [part(second), listOf(root)], required), "REVOCATION_UNKNOWN");
+  assert.equal(await judge(plain, [part(first), listOf(root)], true), "REVOCATION_UNKNOWN", "no point of its own");
+  assert.equal(await judge(bundle, [part(first, gone), part(second)]), "CERTIFICATE_REVOKED");
+  assert.equal(await judge(bundle, [part(second, gone), part(first)]), "CERTIFICATE_REVOKED", "named anyway");
+  const old = { thisUpdate: NOW - 3 * DAY };
+  const held = [revoke(ofFirst, NOW - 4 * DAY, MORE_REASONS.hold)];
+  assert.equal(await judge(bundle, [part(first, held, old), part(second)]), "CERTIFICATE_REVOKED", "who lifts a hold");
+  assert.equal(await judge(bundle, [part(first, held, old), part(first)]), undefined);
+  const relative = explicit(0, explicit(1, sequence()));
+  assert.equal(await judge(bundle, [part(relative), listOf(root)], true), "REVOCATION_UNKNOWN");
+  const strange: Readonly<Record<string, Uint8Array>> = {
+    "for some reasons": sequence(first, implicit(1, Uint8Array.of(1, 0x40))),
+    "of another issuer": sequence(first, explicit(2, explicit(4, root.name))),
+    unreadable: Uint8Array.of(0x30, 0x03, 0x02, 0x01, 0x01),
+  };
+  for (const [what, point] of Object.entries(strange)) {
+    const leafOf = await bundleOf(makeLeaf({ extensions: ownPoint(point) }));
+    assert.equal(await judge(leafOf, [part(first), listOf(root)], true), "REVOCATION_UNKNOWN", what);
+  }
+});
 
 test("whoever demands a list for every certificate gets no answer without one", async () => {
   assert.equal(await judge(plain, [], true), "REVOCATION_UNKNOWN");
