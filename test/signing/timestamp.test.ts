@@ -24,7 +24,7 @@ import {
   withTimestamps,
 } from "../../src/signing/index.ts";
 import { codeOf, makePair, modelkeep, temporaryFolder, writeModel } from "../sealing/support.ts";
-import { makeAuthority, makeCertificate, type Party } from "../support/der-writer.ts";
+import { makeAuthority, makeCertificate, type Party, sequence } from "../support/der-writer.ts";
 import { StampingAuthority, type TokenOptions } from "../support/tsa.ts";
 
 const OPENSSL = "/usr/bin/openssl";
@@ -104,6 +104,18 @@ test("a timestamp that does not hold counts as none", async () => {
   }
   bundle.verificationMaterial.timestampVerificationData.rfc3161Timestamps = new Array(17).fill(good);
   assert.equal(await judge(utf8(JSON.stringify(bundle)), withTsa(byAuthority())), "BUNDLE_INVALID");
+});
+
+test("a time that may lie after the certificate's end does not rescue it, however exact it looks", async () => {
+  const hours = sequence(Uint8Array.of(0x02, 0x02, 0x1c, 0x20));
+  const late = { at: NOW - 10 * DAY - 3_600_000 };
+  assert.equal(await judge(await stamped(late), withTsa(byAuthority())), undefined);
+  assert.equal(
+    await judge(await stamped({ ...late, tail: [hours] }), withTsa(byAuthority())),
+    "CERTIFICATE_NOT_TRUSTED",
+  );
+  const early = { at: NOW - 10 * DAY - 3 * 3_600_000, tail: [hours] };
+  assert.equal(await judge(await stamped(early), withTsa(byAuthority())), undefined);
 });
 
 test("the timestamp of one signature is none of another", async () => {

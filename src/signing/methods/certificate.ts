@@ -129,7 +129,7 @@ function judgePath(claim: Claim, anchor: Certificate, trust: Trust): Accepted | 
   const { leaf, candidates, seen } = claim;
   const atMs = trust.authorities?.atMs ?? Number.NaN;
   const now = walk(leaf, candidates, anchor, atMs);
-  const then = seen.times.map((seenAt) => ({ seenAt, result: walk(leaf, candidates, anchor, seenAt.atMs) }));
+  const then = seen.times.map((seenAt) => ({ seenAt, result: walkThen(claim, anchor, seenAt) }));
   const first = then.find(({ result }) => result.ok);
   const found = now.ok ? now : first?.result;
   if (!found?.ok) return outOfTime(claim, now);
@@ -138,6 +138,12 @@ function judgePath(claim: Claim, anchor: Certificate, trust: Trust): Accepted | 
   if (!fault) return { anchor, seenAt };
   const detail = `${JSON.stringify(subjectText(fault.certificate).slice(0, 200))}: ${fault.detail}`;
   return signingError(fault.kind === "revoked" ? "CERTIFICATE_REVOKED" : "REVOCATION_UNKNOWN", { detail });
+}
+
+/** A time is as exact as who gave it says: both ends of what it may have been count. */
+function walkThen({ leaf, candidates }: Claim, anchor: Certificate, { atMs, accuracyMs }: TrustedTime): ChainResult {
+  const latest = walk(leaf, candidates, anchor, atMs + accuracyMs);
+  return latest.ok ? walk(leaf, candidates, anchor, atMs) : latest;
 }
 
 function outOfTime({ leaf, seen, isStamped }: Claim, result: ChainResult): ModelkeepError {
