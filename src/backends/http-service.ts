@@ -7,7 +7,7 @@ import { BACKEND_LIMITS } from "./limits.ts";
 import type { FullPorts } from "./ports.ts";
 
 export interface HttpRequest {
-  readonly method: "GET" | "POST" | "PUT";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   /** Encoded already, from `/` on. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;

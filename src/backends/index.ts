@@ -1,6 +1,10 @@
 /** Floor 3: clients of key services: key file and passphrase, PKCS#11 tokens, Vault and OpenBao, AWS, Google, Azure. */
 export type { AccessTokens } from "./access-tokens.ts";
+export { openAwsSecrets } from "./aws/secrets.ts";
+export { openAwsSessions } from "./aws/sessions.ts";
+export { openAzureSecrets } from "./azure/secrets.ts";
 export { openAzureBlob } from "./azure-blob/blob.ts";
+export { openGoogleSecrets } from "./google/secrets.ts";
 export { openGoogleStorage } from "./google-storage/storage.ts";
 export { createKeyFile } from "./key-file/key-file.ts";
 export * from "./key-wrapper.ts";
@@ -14,4 +18,6 @@ export { BlobUpload } from "./oci/upload.ts";
 export { openKeyWrapper, openSigningKey } from "./open.ts";
 export type { BackendPorts, CallLimits, PassphraseSource } from "./ports.ts";
 export { openS3 } from "./s3/s3.ts";
+export type { LentLease } from "./secret-value.ts";
 export type { SigningBackend, SigningHash } from "./signing-backend.ts";
+export { openVaultSecrets, unwrapVault } from "./vault/secrets.ts";

@@ -23,6 +23,14 @@ const lifeSchema = z.object({
 
 /** `name=secret&…fields`, percent-encoded; the secret is never a string. The caller wipes it. */
 export function formWithSecret(name: string, secret: Uint8Array, fields: Readonly<Record<string, string>>): Uint8Array {
+  const value = percentEncoded(secret);
+  const form = concatBytes(utf8(`${new URLSearchParams(fields)}&${name}=`), value);
+  wipe(value);
+  return form;
+}
+
+/** RFC 3986, section 2.1, all but the unreserved characters; the caller wipes it. */
+export function percentEncoded(secret: Uint8Array): Uint8Array {
   const encoded: number[] = [];
   for (const byte of secret) {
     if (UNRESERVED.test(String.fromCharCode(byte))) encoded.push(byte);
@@ -30,9 +38,7 @@ export function formWithSecret(name: string, secret: Uint8Array, fields: Readonl
   }
   const value = Uint8Array.from(encoded);
   encoded.fill(0);
-  const form = concatBytes(utf8(`${new URLSearchParams(fields)}&${name}=`), value);
-  wipe(value);
-  return form;
+  return value;
 }
 
 /** A JWT (RFC 7519) that this key signs, for `client_assertion` and the JWT bearer grant (RFC 7523). */

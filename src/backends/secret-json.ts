@@ -184,7 +184,8 @@ function startOfValue(text: Buffer, name: string): number {
   return gap ? at + key.length + gap[0].length : -1;
 }
 
-function encodeBase64(bytes: Uint8Array): Uint8Array {
+/** RFC 4648, section 4; the caller wipes it. */
+export function encodeBase64(bytes: Uint8Array): Uint8Array {
   const out = new Uint8Array(Math.ceil(bytes.length / 3) * 4).fill(PAD);
   for (let from = 0, to = 0; from < bytes.length; from += 3, to += 4) {
     const left = bytes.length - from;
@@ -196,7 +197,7 @@ function encodeBase64(bytes: Uint8Array): Uint8Array {
 }
 
 /** Strict (RFC 4648, section 4, with padding); undefined when it is not canonical. */
-function decodeBase64(text: Uint8Array): Uint8Array | undefined {
+export function decodeBase64(text: Uint8Array): Uint8Array | undefined {
   const padding = text.at(-1) !== PAD ? 0 : text.at(-2) !== PAD ? 1 : 2;
   if (text.length % 4 !== 0) return undefined;
   const out = new Uint8Array((text.length / 4) * 3 - padding);

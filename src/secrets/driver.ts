@@ -15,6 +15,8 @@ export interface DriverValue {
   readonly key: GuardedBytes;
   /** Absent for a value that stands still, whose lease is ours alone. */
   readonly lease?: UpstreamLease;
+  /** For a value that may be changed where it is kept: after so long it is looked for again while it is in use. */
+  readonly freshSeconds?: number;
 }
 
 /**

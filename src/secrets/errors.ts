@@ -34,6 +34,48 @@ export const secretError = defineErrors("secrets", {
     hint: "modelkeep secret put keeps the value in the server",
   },
   SECRET_REFERENCE_INVALID: { status: 400, exit: EXIT.usage, title: "The driver cannot read such a reference" },
+  KEEPER_UNKNOWN: {
+    status: 400,
+    exit: EXIT.usage,
+    title: "That is no keeper of secrets",
+    hint: "NAME=vault://HOST, awssm://REGION, awssts://REGION, gcpsm://projects/P, azurekv://HOST, openai:, openrouter: or federation:PROVIDER",
+  },
+  KEEPER_LOGIN_MISSING: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "There is no login for the keeper of the secret",
+  },
+  KEEPER_LOGIN_REFUSED: { status: 502, exit: EXIT.denied, title: "The keeper of the secret does not accept our login" },
+  KEEPER_DENIED: { status: 502, exit: EXIT.denied, title: "The keeper of the secret does not allow that" },
+  KEEPER_DISABLED: {
+    status: 502,
+    exit: EXIT.failed,
+    title: "The secret is disabled where it is kept, or about to be deleted",
+  },
+  KEEPER_THROTTLED: {
+    status: 503,
+    exit: EXIT.unreachable,
+    title: "The keeper of the secret has too many requests",
+    hint: "try again in a minute, or raise its quota",
+  },
+  KEEPER_UNREACHABLE: { status: 503, exit: EXIT.unreachable, title: "The keeper of the secret cannot be reached" },
+  KEEPER_TLS_REFUSED: {
+    status: 503,
+    exit: EXIT.unreachable,
+    title: "The certificate of the secret's keeper is not to be trusted",
+  },
+  KEEPER_ANSWER_INVALID: {
+    status: 502,
+    exit: EXIT.failed,
+    title: "The answer of the secret's keeper is not understood",
+  },
+  KEEPER_REFUSED: { status: 502, exit: EXIT.failed, title: "The keeper of the secret refused the request" },
+  WRAPPING_TOKEN_USED: {
+    status: 409,
+    exit: EXIT.verificationFailed,
+    title: "The wrapping token is not to be used: take what it held as read by somebody",
+    hint: "change the secret where it is kept, and have it wrapped again",
+  },
   DOTENV_INVALID: { status: 400, exit: EXIT.usage, title: "The file is no .env file" },
   LEASE_NOT_FOUND: {
     status: 404,

@@ -36,12 +36,18 @@ export const SECRET_LIMITS = {
   abandonedMilliseconds: 500,
   /** Id of a lease at the keeper of a secret, in characters. */
   upstreamIdCharacters: 1_000,
+  /** How long a value that another keeper may change is used without a look there, in seconds. */
+  keeperFreshSeconds: 20,
+  /** Values that are looked for again at once. */
+  looksAtOnce: 8,
   /** Where a value lives with a driver, in characters. */
   referenceCharacters: 1_000,
   /** Secrets, or leases, in one listing. */
   listed: 10_000,
   /** Records that are asked of the store at once. */
   pageRecords: 200,
+  /** Keepers of secrets that a server is configured with. */
+  keepers: 32,
   /** A .env file, in bytes, and what is in it. */
   dotenvBytes: 1024 * 1024,
   dotenvEntries: 1_000,

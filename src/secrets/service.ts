@@ -358,6 +358,7 @@ class StoredSecrets implements SecretService {
   async #look(): Promise<void> {
     const now = this.#options.clock.monotonic();
     await this.#guarded(async () => this.#changed(await this.#leasing.look()));
+    await this.#guarded(async () => this.#changed(await this.#sources.refresh()));
     if (now < this.#nextSweepAt) return;
     this.#nextSweepAt = now + SECRET_LIMITS.storeSweepMilliseconds;
     await this.#guarded(() => this.#leasing.sweep());

@@ -1,5 +1,5 @@
 /** The values in use: read once from their driver, shared by the leases of a version, given back with the last of them. */
-import { type Clock, type Log, type Random, toHex } from "../base/index.ts";
+import { type Clock, equalBytes, type Log, ModelkeepError, type Random, toHex } from "../base/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
 import type { RecordStore } from "../store/index.ts";
 import type { SecretDriver, UpstreamLease } from "./driver.ts";
@@ -18,7 +18,10 @@ export interface Source {
 interface Entry extends Source {
   readonly name: string;
   readonly renewable: boolean;
+  readonly version: SecretVersion;
   holders: number;
+  /** When it is looked for again, on the clock that only grows; endless for what nobody else changes. */
+  staleAt: number;
   /** On the clock that only grows; endless for a value that stands still. */
   endsAt: number;
 }
@@ -118,8 +121,17 @@ export class Sources {
 
   async #read({ secretName, version, ttlSeconds }: SourceRequest): Promise<Entry> {
     const driver = this.driver(version.driver);
-    const { key, lease } = await driver.read(version.reference, { ttlSeconds });
-    const base = { name: secretName, key, holders: 0, endsAt: Number.POSITIVE_INFINITY, renewable: false };
+    const { key, lease, freshSeconds } = await driver.read(version.reference, { ttlSeconds });
+    const staleAt = this.#staleAt(freshSeconds);
+    const base = {
+      name: secretName,
+      version,
+      key,
+      holders: 0,
+      endsAt: Number.POSITIVE_INFINITY,
+      renewable: false,
+      staleAt,
+    };
     if (!lease) return base;
     const endsAt = this.#clock.monotonic() + lease.ttlSeconds * 1000;
     try {
@@ -131,6 +143,49 @@ export class Sources {
       key.wipe();
       await driver.revoke?.(lease.id).catch(() => this.#log.warn("a lease upstream ends by its own time only"));
       throw error;
+    }
+  }
+
+  #staleAt(freshSeconds = Number.POSITIVE_INFINITY): number {
+    return this.#clock.monotonic() + freshSeconds * 1000;
+  }
+
+  /**
+   * Looks for values in use that may have been changed where they are kept. Returns the names of those that were: the
+   * next lease reads them anew. When the keeper is away what is known stays.
+   */
+  async refresh(): Promise<readonly string[]> {
+    const now = this.#clock.monotonic();
+    const due = [...this.#shared].filter(([, { staleAt, key }]) => staleAt <= now && !key.wiped);
+    const changed: string[] = [];
+    for (let at = 0; at < due.length; at += SECRET_LIMITS.looksAtOnce)
+      await Promise.all(
+        due.slice(at, at + SECRET_LIMITS.looksAtOnce).map(async ([id, entry]) => {
+          if (await this.#isAsKept(entry)) return;
+          if (this.#shared.get(id) === entry) this.#shared.delete(id);
+          changed.push(entry.name);
+        }),
+      );
+    return changed;
+  }
+
+  async #isAsKept(entry: Entry): Promise<boolean> {
+    const { driver: kind, reference } = entry.version;
+    try {
+      const driver = this.driver(kind);
+      const { key, lease, freshSeconds } = await driver.read(reference, { ttlSeconds: 1 });
+      using kept = key;
+      if (lease) await driver.revoke?.(lease.id);
+      entry.staleAt = this.#staleAt(freshSeconds);
+      return entry.key.wiped || entry.key.use((mine) => kept.use((other) => equalBytes(mine, other)));
+    } catch (error) {
+      if (error instanceof ModelkeepError && error.code === "SECRET_NOT_FOUND") return false;
+      entry.staleAt = this.#staleAt(SECRET_LIMITS.keeperFreshSeconds);
+      this.#log.warn("a secret could not be looked for where it is kept: what is known stays", {
+        secret: entry.name,
+        error,
+      });
+      return true;
     }
   }
 

@@ -9,6 +9,12 @@ type Code = Parameters<typeof backendError>[0];
 
 const CODE_OF: Readonly<Record<string, Code>> = {
   NotFoundException: "KMS_KEY_NOT_FOUND",
+  ResourceNotFoundException: "KMS_KEY_NOT_FOUND",
+  InvalidRequestException: "KMS_KEY_DISABLED",
+  DecryptionFailure: "KMS_DENIED",
+  InternalServiceError: "KMS_UNREACHABLE",
+  ExpiredToken: "KMS_CREDENTIALS_REFUSED",
+  Throttling: "KMS_THROTTLED",
   DisabledException: "KMS_KEY_DISABLED",
   KMSInvalidStateException: "KMS_KEY_DISABLED",
   InvalidKeyUsageException: "KMS_KEY_UNFIT",

@@ -2,16 +2,13 @@
 import { z } from "zod";
 import { fromBase64, ModelkeepError, toBase64, utf8, wipe } from "../../base/index.ts";
 import { backendError } from "../errors.ts";
-import { type HttpAnswer, HttpService, readAuthorities } from "../http-service.ts";
+import type { HttpAnswer } from "../http-service.ts";
 import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
 import { BACKEND_LIMITS } from "../limits.ts";
-import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
-import { revealText } from "../private-file.ts";
+import { type BackendPorts, fullPorts } from "../ports.ts";
 import { jsonWithBase64, readAnswer, takeBase64 } from "../secret-json.ts";
 import { ecPublicPem, type SigningBackend, type SigningHash } from "../signing-backend.ts";
-import { AwsCredentialSource, wipeCredentials } from "./credentials.ts";
-import { awsErrorOf, isThrottling } from "./errors.ts";
-import { type AwsCredentials, signRequest } from "./sigv4.ts";
+import { AwsConnection } from "./connection.ts";
 import { type AwsKey, parseAwsUri } from "./uri.ts";
 
 const ALGORITHM: Readonly<Record<SigningHash, string>> = {
@@ -147,26 +144,18 @@ class AwsSigner implements SigningBackend {
 
 class AwsClient {
   readonly key: AwsKey;
-  readonly #http: HttpService;
-  readonly #ports: FullPorts;
-  readonly #credentials: AwsCredentialSource;
+  readonly #connection: AwsConnection;
 
-  private constructor(key: AwsKey, http: HttpService, ports: FullPorts) {
+  private constructor(key: AwsKey, connection: AwsConnection) {
     this.key = key;
-    this.#http = http;
-    this.#ports = ports;
-    this.#credentials = new AwsCredentialSource(ports, key.region);
+    this.#connection = connection;
   }
 
   static async open(uri: string, given: BackendPorts): Promise<AwsClient> {
     const ports = fullPorts(given);
     const key = parseAwsUri(uri, ports.env);
-    const ca = await readAuthorities(ports.env.AWS_CA_BUNDLE);
-    const http = new HttpService(key.endpoint, ports, {
-      ca,
-      hint: "name its authority: export AWS_CA_BUNDLE=FILE.pem",
-    });
-    return new AwsClient(key, http, ports);
+    const place = { region: key.region, service: "kms", origin: key.endpoint, host: key.host };
+    return new AwsClient(key, await AwsConnection.open(place, ports));
   }
 
   /** An ARN in the URI needs no permission to look the key up. */
@@ -183,44 +172,14 @@ class AwsClient {
     return Arn;
   }
 
-  /** The body is wiped. Keys of a role that are refused are fetched anew, once. */
+  /** The body is wiped. */
   async call(operation: string, body: Uint8Array, onDenied: { hint?: string } = {}): Promise<HttpAnswer> {
+    const headers = { "content-type": "application/x-amz-json-1.1", "x-amz-target": `TrentService.${operation}` };
     try {
-      for (let round = 1; ; round++) {
-        const answer = await this.#once(operation, body);
-        if (answer.status === 200) return answer;
-        const error = awsErrorOf(answer, this.key.uri, onDenied.hint);
-        if (round > 1 || error.code !== "KMS_CREDENTIALS_REFUSED" || !this.#credentials.refused()) throw error;
-      }
+      return await this.#connection.call({ headers, body }, this.key.uri, onDenied.hint);
     } finally {
       wipe(body);
     }
-  }
-
-  async #once(operation: string, body: Uint8Array): Promise<HttpAnswer> {
-    const credentials = await this.#credentials.get();
-    try {
-      const headers = () => this.#headers(operation, body, credentials);
-      return await this.#http.send(() => ({ method: "POST", path: "/", headers: headers(), body }), {
-        repeatable: true,
-        asksForLater: isThrottling,
-      });
-    } finally {
-      wipeCredentials(credentials);
-    }
-  }
-
-  #headers(operation: string, body: Uint8Array, credentials: AwsCredentials): Record<string, string> {
-    const { sessionToken } = credentials;
-    const headers = {
-      host: this.key.host,
-      "content-type": "application/x-amz-json-1.1",
-      "x-amz-target": `TrentService.${operation}`,
-      ...(sessionToken ? { "x-amz-security-token": revealText(sessionToken) } : {}),
-    };
-    const { region } = this.key;
-    const now = this.#ports.clock.now();
-    return signRequest({ method: "POST", path: "/", headers, body, region, service: "kms", now }, credentials);
   }
 }
 

@@ -57,7 +57,8 @@ export function signRequest(
   };
 }
 
-function signingKey(secret: GuardedBytes, scope: readonly string[]): Uint8Array {
+/** The caller wipes it. `scope` is date, region, service and `aws4_request`. */
+export function signingKey(secret: GuardedBytes, scope: readonly string[]): Uint8Array {
   const first = secret.use((bytes) => concatBytes(utf8("AWS4"), bytes));
   return scope.reduce((key, part) => {
     const next = hmac(key, utf8(part));
@@ -66,10 +67,10 @@ function signingKey(secret: GuardedBytes, scope: readonly string[]): Uint8Array 
   }, first);
 }
 
-function hmac(key: Uint8Array, data: Uint8Array): Uint8Array {
+export function hmac(key: Uint8Array, data: Uint8Array): Uint8Array {
   return new Uint8Array(createHmac("sha256", key).update(data).digest());
 }
 
-function hashOf(bytes: Uint8Array): string {
+export function hashOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }

@@ -1,5 +1,5 @@
 /** Blobs of Azure: ranges that are pinned, blocks that nobody sees before their list is committed. */
-import { toBase64, utf8 } from "../../base/index.ts";
+import { toBase64, toHex, utf8 } from "../../base/index.ts";
 import { openAzureTokens } from "../azure/login.ts";
 import {
   childrenOf,
@@ -15,14 +15,17 @@ import { isConfirmed, md5 } from "../objects/checksum.ts";
 import { storeError } from "../objects/errors.ts";
 import { type ObjectAnswer, ObjectHttp, type ObjectRequest } from "../objects/http.ts";
 import { authoritiesOf } from "../objects/origin.ts";
+import { isOwnWrite } from "../objects/own-write.ts";
 import { type FullStorePorts, fullStorePorts, type StorePorts, withLogin } from "../objects/ports.ts";
 import type { ObjectInfo, ObjectService, PartUpload, PutCondition, PutResult } from "../objects/service.ts";
 import { type AzureLogin, authorize } from "./authorize.ts";
 import { type AzurePlace, parseAzureUri } from "./place.ts";
 
 const VERSION = "2021-12-02";
-/** Of 64 bytes each, before base64: all of one blob have one length. */
-const blockId = (number: number) => toBase64(utf8(`modelkeep-${String(number).padStart(54, "0")}`));
+const UPLOAD_BYTES = 16;
+/** Of 64 bytes each, before base64: all of one blob have one length. Two uploads of one blob never name one block. */
+const blockId = (upload: string, number: number) =>
+  toBase64(utf8(`modelkeep-${upload}-${String(number).padStart(21, "0")}`));
 
 interface Call {
   readonly method: ObjectRequest["method"];
@@ -82,25 +85,27 @@ class AzureBlob implements ObjectService {
     const sum = toBase64(md5(bytes));
     const headers = { "x-ms-blob-type": "BlockBlob", "content-md5": sum, ...conditionHeaders(condition) };
     const answer = await this.#call({ method: "PUT", name, headers, body: bytes });
+    if (await isOwnWrite(this, name, bytes, answer)) return { confirmed: true };
     if (answer.status !== 201) throw this.#refused(answer);
     return { confirmed: isConfirmed(answer.headers["content-md5"], sum, name) };
   }
 
-  /** Blocks are given up by Azure after a week, or when the blob is written. */
+  /** Blocks are given up by Azure after a week, or when the blob is written, by whomever. */
   async putParts(name: string, condition: PutCondition): Promise<PartUpload> {
+    const upload = toHex(this.#ports.random.bytes(UPLOAD_BYTES));
     const blocks = new Map<number, boolean>();
     return {
       inOrder: false,
       send: async (number, body) => {
         const sum = toBase64(md5(body));
-        const query = { comp: "block", blockid: blockId(number) };
+        const query = { comp: "block", blockid: blockId(upload, number) };
         const answer = await this.#call({ method: "PUT", name, query, headers: { "content-md5": sum }, body });
         if (answer.status !== 201) throw this.#refused(answer);
         blocks.set(number, isConfirmed(answer.headers["content-md5"], sum, name));
       },
       finish: async () => {
         const numbers = [...blocks.keys()].sort((a, b) => a - b);
-        const list = numbers.map((number) => `<Latest>${blockId(number)}</Latest>`).join("");
+        const list = numbers.map((number) => `<Latest>${blockId(upload, number)}</Latest>`).join("");
         const body = utf8(`<?xml version="1.0" encoding="utf-8"?><BlockList>${list}</BlockList>`);
         const headers = { "content-type": "application/xml", ...conditionHeaders(condition) };
         const answer = await this.#call({ method: "PUT", name, query: { comp: "blocklist" }, headers, body });
@@ -168,6 +173,7 @@ class AzureBlob implements ObjectService {
     const { uri } = this.#place;
     if (code === "AuthenticationFailed" || code === "InvalidAuthenticationInfo")
       return storeError("STORE_CREDENTIALS_REFUSED", { detail: `${uri}, ${code}` });
+    if (code === "InvalidBlockList") return storeError("BLOB_EXISTS", { detail: `${uri}, ${code}` });
     if (code === "Md5Mismatch") return storeError("BLOB_DAMAGED", { detail: `${uri}, ${code}` });
     return refusal(answer, uri, code);
   }

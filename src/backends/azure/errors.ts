@@ -61,7 +61,10 @@ function refusalOf(answer: HttpAnswer): { codes: string; message: string } {
  * A service that refuses a token says whose token it wants. One that names somebody else's is after a token that it
  * could use there: nothing is asked for, and it is told.
  */
-export function challengeError(answer: HttpAnswer, key: AzureKey): ModelkeepError | undefined {
+export function challengeError(
+  answer: HttpAnswer,
+  key: Pick<AzureKey, "host" | "resource">,
+): ModelkeepError | undefined {
   const challenge = answer.header("www-authenticate") ?? "";
   const [, given] = /\b(?:resource|scope)="([^"]{1,512})"/.exec(challenge) ?? [];
   const wanted = given === undefined ? undefined : URL.parse(given);

@@ -10,6 +10,7 @@ import { storeError } from "../objects/errors.ts";
 import { type ObjectAnswer, ObjectHttp, type ObjectRequest } from "../objects/http.ts";
 import { STORE_LIMITS } from "../objects/limits.ts";
 import { authoritiesOf, baseOf, secureOrigin } from "../objects/origin.ts";
+import { isOwnWrite } from "../objects/own-write.ts";
 import { type FullStorePorts, fullStorePorts, type StorePorts, withLogin } from "../objects/ports.ts";
 import type { ObjectInfo, ObjectService, PartUpload, PutCondition, PutResult } from "../objects/service.ts";
 
@@ -51,6 +52,11 @@ export async function openGoogleStorage(
     throw storeError("STORE_URI_INVALID", { detail: "it is gs://BUCKET or gs://BUCKET/PREFIX" });
   const emulator = ports.env.STORAGE_EMULATOR_HOST;
   const url = secureOrigin(emulator || "https://storage.googleapis.com", "STORAGE_EMULATOR_HOST");
+  if (url.pathname !== "/")
+    throw storeError("STORE_URI_INVALID", {
+      detail: "STORAGE_EMULATOR_HOST has a path",
+      hint: `export STORAGE_EMULATOR_HOST=${url.origin}`,
+    });
   const http = new ObjectHttp(url.origin, ports, await authoritiesOf(ports.env.SSL_CERT_FILE));
   const client = new GoogleStorage({ uri, bucket, isEmulator: Boolean(emulator) }, http, ports);
   return { service: client, base: baseOf(rest) };
@@ -105,6 +111,7 @@ class GoogleStorage implements ObjectService {
     const query = { uploadType: "media", name, ...conditionQuery(condition) };
     const headers = { "content-type": "application/octet-stream" };
     const answer = await this.#call({ method: "POST", path: this.#uploads(), query, headers, body: bytes });
+    if (await isOwnWrite(this, name, bytes, answer)) return { confirmed: true };
     return this.#stored(answer, name, toBase64(md5(bytes)));
   }
 

@@ -17,6 +17,8 @@ export interface ObjectAnswer {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly body: Uint8Array;
+  /** An earlier try broke or was answered with an error of the service: it may have been done nevertheless. */
+  readonly mayBeDone?: boolean;
 }
 
 export type MakeRequest = () => ObjectRequest | Promise<ObjectRequest>;
@@ -39,7 +41,7 @@ export interface DownloadOptions {
   readonly check: (answer: ObjectAnswer) => void;
   /** The pool that a redirect leads to, where the service may redirect. */
   readonly redirected?: (
-    location: string,
+    location: URL,
     request: ObjectRequest,
   ) => { http: ObjectHttp; request: ObjectRequest } | undefined;
 }
@@ -75,18 +77,26 @@ export class ObjectHttp {
   async send(make: MakeRequest, options: SendOptions = {}): Promise<ObjectAnswer> {
     const { limits } = this.#ports;
     const attempts = options.once ? 1 : limits.attempts;
+    let mayBeDone = false;
     for (let attempt = 1; ; attempt++) {
       try {
         const answer = await this.#whole(await make(), options.maxBytes ?? limits.answerBytes);
         const later = LATER.has(answer.status) || (options.asksForLater?.(answer) ?? false);
-        if (!later || attempt >= attempts) return answer;
+        if (!later || attempt >= attempts) return { ...answer, mayBeDone };
+        mayBeDone ||= answer.status >= 500;
         await this.#pause(attempt, answer.headers["retry-after"]);
       } catch (error) {
         const failure = this.#failed(error);
         if (failure.code !== "BLOBS_UNREACHABLE" || attempt >= attempts) throw failure;
+        mayBeDone = true;
         await this.#pause(attempt);
       }
     }
+  }
+
+  /** What is on its way still ends. */
+  close(): void {
+    this.#pool.close().catch(() => undefined);
   }
 
   /**
@@ -107,6 +117,7 @@ export class ObjectHttp {
         await this.#pause(attempt, outcome.answer.headers["retry-after"]);
       } catch (error) {
         const failure = this.#failed(error);
+        if (failure.code === "BLOBS_UNREACHABLE" && done === options.end - options.start) return { bytes: done };
         if (failure.code !== "BLOBS_UNREACHABLE" || attempt > limits.resumes) throw failure;
         await this.#pause(done > before ? 1 : attempt);
       }
@@ -123,7 +134,7 @@ export class ObjectHttp {
     const { answer, body } = await this.#open(request, options.redirected);
     const { limits } = this.#ports;
     if (answer.status !== 200 && answer.status !== 206)
-      return { answer: { ...answer, body: await readBody(body, limits.answerBytes, this.origin) } };
+      return { answer: { ...answer, body: await this.#readBody(body, limits.answerBytes) } };
     try {
       options.check(answer);
       checkRange(answer, options.start + done, this.origin);
@@ -135,16 +146,21 @@ export class ObjectHttp {
     let skip = answer.status === 200 ? options.start + done : 0;
     const wanted = options.end - options.start;
     let at = done;
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      const useful = chunk.subarray(Math.min(skip, chunk.length));
-      skip -= chunk.length - useful.length;
-      const room = useful.subarray(0, wanted - at);
-      into.set(room, at);
-      at += room.length;
-      took(room.length);
-      if (at === wanted && (answer.status === 200 || useful.length > room.length)) break;
+    const arrived = this.#hurry(body, skip + wanted - done);
+    try {
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        const useful = chunk.subarray(Math.min(skip, chunk.length));
+        skip -= chunk.length - useful.length;
+        const room = useful.subarray(0, wanted - at);
+        into.set(room, at);
+        at += room.length;
+        took(room.length);
+        if (at === wanted && (answer.status === 200 || useful.length > room.length)) break;
+      }
+      return { bytes: at };
+    } finally {
+      arrived();
     }
-    return { bytes: at };
   }
 
   async #open(
@@ -155,11 +171,9 @@ export class ObjectHttp {
     let next = request;
     for (let followed = 0; ; followed++) {
       const { answer, body } = await http.#request(next);
-      const location = answer.status >= 300 && answer.status < 400 ? answer.headers.location : undefined;
-      const target =
-        location === undefined || followed >= this.#ports.limits.redirects
-          ? undefined
-          : redirected?.(location, request);
+      const isAway = answer.status >= 300 && answer.status < 400 && followed < this.#ports.limits.redirects;
+      const location = isAway ? URL.parse(answer.headers.location ?? "?", `${http.origin}${next.path}`) : null;
+      const target = location ? redirected?.(location, request) : undefined;
       if (!target) return { answer, body };
       body.destroy();
       http = target.http;
@@ -185,7 +199,34 @@ export class ObjectHttp {
 
   async #whole(request: ObjectRequest, maxBytes: number): Promise<ObjectAnswer> {
     const { answer, body } = await this.#request(request);
-    return { ...answer, body: await readBody(body, maxBytes, this.origin) };
+    return { ...answer, body: await this.#readBody(body, maxBytes) };
+  }
+
+  async #readBody(stream: Dispatcher.ResponseData["body"], maxBytes: number): Promise<Uint8Array> {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const arrived = this.#hurry(stream, maxBytes);
+    try {
+      for await (const chunk of stream as AsyncIterable<Buffer>) {
+        length += chunk.length;
+        const detail = `${this.origin}, over ${maxBytes} bytes`;
+        if (length > maxBytes) throw storeError("STORE_ANSWER_INVALID", { detail });
+        chunks.push(chunk);
+      }
+      return new Uint8Array(Buffer.concat(chunks, length));
+    } finally {
+      arrived();
+      // An answer may hold a token.
+      for (const chunk of chunks) chunk.fill(0);
+    }
+  }
+
+  /** Ends a body that comes slower than it may, however often a piece of it comes. To be called when it has come. */
+  #hurry(body: Dispatcher.ResponseData["body"], bytes: number): () => void {
+    const { idleMilliseconds, slowestBytesPerSecond } = this.#ports.limits;
+    const most = idleMilliseconds + Math.ceil((bytes / slowestBytesPerSecond) * 1000);
+    const timer = setTimeout(() => body.destroy(new DOMException("too slow", "TimeoutError")), most);
+    return () => clearTimeout(timer);
   }
 
   /** The words of undici, Node and OpenSSL stay here: they may hold parts of what was sent. */
@@ -213,17 +254,6 @@ function checkRange({ status, headers }: ObjectAnswer, start: number, origin: st
   if (status === 200) return;
   const from = /^bytes (\d{1,16})-\d{1,16}\/(?:\d{1,16}|\*)$/.exec(headers["content-range"] ?? "")?.[1];
   if (Number(from) !== start) throw storeError("STORE_ANSWER_INVALID", { detail: `${origin}, another range` });
-}
-
-async function readBody(stream: Dispatcher.ResponseData["body"], maxBytes: number, origin: string) {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maxBytes) throw storeError("STORE_ANSWER_INVALID", { detail: `${origin}, over ${maxBytes} bytes` });
-    chunks.push(chunk);
-  }
-  return new Uint8Array(Buffer.concat(chunks, length));
 }
 
 function codeOf(error: unknown): string {

@@ -7,7 +7,7 @@ export const STORE_LIMITS = {
   connectMilliseconds: 5_000,
   /** Without a byte from the other side. */
   idleMilliseconds: 30_000,
-  /** What a body may take at the slowest, beside the idle time. */
+  /** What a body may take at the slowest, ours or theirs, beside the idle time. */
   slowestBytesPerSecond: 64 * 1024,
   /** Of one request. */
   attempts: 5,
@@ -31,6 +31,8 @@ export const STORE_LIMITS = {
   pageNames: 250,
   /** Names of one list. */
   listNames: 1_000_000,
+  /** Pages of one list: a service may send empty ones. */
+  listPages: 20_000,
   /** Unfinished uploads that are looked at in one go. */
   unfinishedUploads: 10_000,
   /** Bearer tokens and other credentials. */
@@ -39,6 +41,8 @@ export const STORE_LIMITS = {
   manifestBytes: 4 * 1024 * 1024,
   /** Redirects of one blob's download from a registry. */
   redirects: 3,
+  /** Hosts that downloads were redirected to and whose connections are kept. */
+  redirectHosts: 8,
 } as const;
 
 export type StoreLimits = { readonly [K in keyof typeof STORE_LIMITS]: number };

@@ -26,7 +26,7 @@ export async function authoritiesOf(...paths: readonly (string | undefined)[]): 
 export function baseOf(rest: string | undefined): string {
   const parts = (rest ?? "").replace(/\/$/, "").split("/");
   if (parts.length === 1 && parts[0] === "") return "";
-  const bad = parts.some((part) => part === "" || part === "." || part === ".." || /[?#\p{Cc}]/u.test(part));
+  const bad = parts.some((part) => part === "" || part === "." || part === ".." || /[?#\p{Cc}\p{Cs}]/u.test(part));
   if (bad) throw storeError("STORE_URI_INVALID", { detail: "the prefix has an empty or odd part" });
   return `${parts.join("/")}/`;
 }

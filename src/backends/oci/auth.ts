@@ -65,13 +65,15 @@ export class RegistryAuth {
     if (!url || !(url.protocol === "https:" || local) || url.username !== "" || url.password !== "")
       throw storeError("STORE_DENIED", { detail: `${this.#place.host} sends for a token to a place without TLS` });
     const { repository } = this.#place;
-    const scope = challenge.scope ?? `repository:${repository}:${access === "pull" ? "pull" : "pull,push"}`;
+    const scope =
+      scopeOf(challenge.scope, access) ?? `repository:${repository}:${ACTIONS[access].slice(0, 2).join(",")}`;
     const query = { ...(challenge.service ? { service: challenge.service } : {}), scope };
     const asked = [url.search.slice(1), encodeQuery(query)].filter((part) => part !== "").join("&");
     const http = new ObjectHttp(url.origin, this.#ports, this.#ca);
     const login = await this.#login();
     const headers = login ? basicHeaders(login) : {};
-    const answer = await http.send(() => ({ method: "GET", path: `${url.pathname}?${asked}`, headers }));
+    const make = () => ({ method: "GET" as const, path: `${url.pathname}?${asked}`, headers });
+    const answer = await http.send(make).finally(() => http.close());
     if (answer.status === 401 || answer.status === 403)
       throw storeError(login ? "STORE_CREDENTIALS_REFUSED" : "STORE_CREDENTIALS_MISSING", {
         detail: url.host,
@@ -84,6 +86,19 @@ export class RegistryAuth {
   }
 }
 
+/** In the order of what is asked for where a registry names nothing. */
+const ACTIONS: Readonly<Record<Access, readonly string[]>> = {
+  pull: ["pull"],
+  push: ["pull", "push", "delete", "*"],
+};
+
+/** What the registry wants a token for, as far as it is needed: a reader's token is none for a writer. */
+function scopeOf(wanted: string | undefined, access: Access): string | undefined {
+  const [, name, actions] = /^repository:([^\s:]{1,255}):([a-z,*]{1,64})$/.exec(wanted ?? "") ?? [];
+  const allowed = actions?.split(",").filter((action) => ACTIONS[access].includes(action)) ?? [];
+  return allowed.length === 0 ? undefined : `repository:${name}:${allowed.join(",")}`;
+}
+
 const LOGIN_HINT = "docker login HOST, or set MODELKEEP_REGISTRY_HOST, _USER and _PASSWORD";
 
 function tokenOf(body: Uint8Array, host: string): GuardedBytes {
@@ -91,7 +106,7 @@ function tokenOf(body: Uint8Array, host: string): GuardedBytes {
     for (const name of ["token", "access_token"]) {
       const copy = copySecret(body);
       try {
-        if (!Buffer.from(body).includes(`"${name}"`)) continue;
+        if (!Buffer.from(body.buffer, body.byteOffset, body.length).includes(`"${name}"`)) continue;
         const { secret } = takeText(copy, name);
         if (secret.length > STORE_LIMITS.credentialBytes) break;
         return guardSecret(secret, host);

@@ -26,9 +26,13 @@ export async function findRegistryLogin(host: string, env: Env): Promise<Registr
   const { MODELKEEP_REGISTRY_USER: user, MODELKEEP_REGISTRY_PASSWORD: password } = env;
   if (user !== undefined && password !== undefined && env.MODELKEEP_REGISTRY_HOST === host)
     return { user, password: GuardedBytes.take(utf8(password)) };
-  const file = env.DOCKER_CONFIG ? join(env.DOCKER_CONFIG, "config.json") : env.REGISTRY_AUTH_FILE;
-  const path = file ?? join(homeDirectory(), ".docker", "config.json");
-  if (!file && !(await files.lstat(path).catch(() => undefined))) return undefined;
+  const folder = env.DOCKER_CONFIG || join(homeDirectory(), ".docker");
+  const named = env.DOCKER_CONFIG ? undefined : env.REGISTRY_AUTH_FILE;
+  const path = named || join(folder, "config.json");
+  if (!(await files.stat(path).catch(() => undefined))) {
+    if (!named) return undefined;
+    throw storeError("STORE_CREDENTIALS_MISSING", { detail: `REGISTRY_AUTH_FILE: there is no ${path}` });
+  }
   const text = await readFileBounded(path, STORE_LIMITS.credentialBytes);
   try {
     return entryOf(text, host, path);

@@ -13,9 +13,10 @@ export interface OciPlace {
   readonly reference: string;
 }
 
+const LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 const COMPONENT = "[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*";
 const URI = new RegExp(
-  `^oci://([A-Za-z0-9.-]+(?::\\d{1,5})?|\\[[0-9a-f:]+\\](?::\\d{1,5})?)/(${COMPONENT}(?:/${COMPONENT})*)` +
+  `^oci://(${LABEL}(?:\\.${LABEL})*(?::\\d{1,5})?|\\[[0-9a-f:]+\\](?::\\d{1,5})?)/(${COMPONENT}(?:/${COMPONENT})*)` +
     "(?:@(sha256:[0-9a-f]{64})|:([A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?$",
 );
 const DOCKER_HUB = "registry-1.docker.io";
@@ -27,5 +28,7 @@ export function parseOciUri(text: string): OciPlace {
     throw storeError("STORE_URI_INVALID", { detail: "it is oci://HOST/REPOSITORY:TAG or …@sha256:HEX" });
   const host = given === "docker.io" ? DOCKER_HUB : given;
   const scheme = isLoopback(host.replace(/:\d+$/, "")) ? "http" : "https";
+  if (!URL.canParse(`${scheme}://${host}`))
+    throw storeError("STORE_URI_INVALID", { detail: `${host.slice(0, 100)} is no host` });
   return { uri: text, origin: `${scheme}://${host}`, host, repository, reference: digest ?? tag ?? "latest" };
 }

@@ -1,5 +1,6 @@
 /** A repository of an OCI registry: blobs by digest, manifests by tag or digest, and who refers to them (distribution 1.1). */
 import { createHash } from "node:crypto";
+import { isLoopback } from "../http-service.ts";
 import { refusal } from "../objects/answer.ts";
 import { storeError } from "../objects/errors.ts";
 import { type ObjectAnswer, ObjectHttp, type ObjectRequest } from "../objects/http.ts";
@@ -70,7 +71,7 @@ export class Registry {
         path: this.path("blobs", digest),
         headers: { ...(await this.#auth.headers("pull")), range: `bytes=${start}-${range.end - 1}` },
       });
-      const redirected = (location: string, request: ObjectRequest) => this.#elsewhere(location, request);
+      const redirected = (location: URL, request: ObjectRequest) => this.#elsewhere(location, request);
       const outcome = await this.#http.download({ ...range, make, check: () => undefined, redirected }, into);
       if ("bytes" in outcome) return outcome.bytes;
       const { answer } = outcome;
@@ -160,18 +161,24 @@ export class Registry {
   }
 
   /** Where a registry keeps its blobs: it gets no credentials of ours, and the digest or the seal tells what it sends. */
-  #elsewhere(location: string, { headers }: ObjectRequest) {
-    const url = URL.parse(location, this.place.origin);
-    const local = url?.protocol === "http:" && this.place.origin.startsWith("http:");
-    if (!url || !(url.protocol === "https:" || local)) return undefined;
-    let http = this.#others.get(url.origin);
-    if (!http) {
-      http = new ObjectHttp(url.origin, this.ports, this.#ca);
-      this.#others.set(url.origin, http);
-    }
+  #elsewhere(url: URL, { headers }: ObjectRequest) {
+    const local = url.protocol === "http:" && isLoopback(url.hostname) && this.place.origin.startsWith("http:");
+    if (url.protocol !== "https:" && !local) return undefined;
+    const http = this.#others.get(url.origin) ?? new ObjectHttp(url.origin, this.ports, this.#ca);
+    this.#keep(url.origin, http);
     const range = headers.range;
     const kept = range === undefined ? {} : { range };
     return { http, request: { method: "GET" as const, path: `${url.pathname}${url.search}`, headers: kept } };
+  }
+
+  /** The hosts that were asked last. */
+  #keep(origin: string, http: ObjectHttp): void {
+    this.#others.delete(origin);
+    this.#others.set(origin, http);
+    const [oldest] = this.#others;
+    if (!oldest || this.#others.size <= this.ports.limits.redirectHosts) return;
+    this.#others.delete(oldest[0]);
+    oldest[1].close();
   }
 }
 

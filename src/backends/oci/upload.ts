@@ -32,7 +32,7 @@ export class BlobUpload {
       const request = { access: "push" as const, method: "PATCH" as const, path: this.#location, headers, body: bytes };
       const answer = await this.#try({ ...request, once: true });
       if (answer && (answer.status === 202 || answer.status === 201)) {
-        this.#location = locationOf(this.#registry, answer);
+        if (answer.headers.location !== undefined) this.#location = locationOf(this.#registry, answer);
         break;
       }
       if (answer && answer.status < 500 && answer.status !== 416 && answer.status !== 429)
@@ -88,7 +88,10 @@ export class BlobUpload {
 
 /** A registry that sends the upload to another host would get our credentials there: refused. */
 function locationOf(registry: Registry, answer: ObjectAnswer): string {
-  const url = URL.parse(answer.headers.location ?? "", registry.place.origin);
+  const { location } = answer.headers;
+  if (!location)
+    throw storeError("STORE_ANSWER_INVALID", { detail: `${registry.place.uri}, an upload without a place` });
+  const url = URL.parse(location, registry.place.origin);
   if (!url || url.host !== new URL(registry.place.origin).host)
     throw storeError("STORE_REDIRECTED", { detail: `${registry.place.uri}, an upload elsewhere` });
   return `${url.pathname}${url.search}`;

@@ -36,7 +36,7 @@ export function parseS3Uri(text: string, env: Readonly<Record<string, string | u
   const place = { uri: text, bucket, base, region };
   if (endpoint) {
     const url = secureOrigin(endpoint, "AWS_ENDPOINT_URL_S3");
-    return { ...place, origin: url.origin, host: url.host, root: `/${bucket}` };
+    return { ...place, origin: url.origin, host: url.host, root: `${url.pathname.replace(/\/$/, "")}/${bucket}` };
   }
   const domain = `s3.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
   // A certificate for *.s3.REGION does not cover a name with a dot in it.

@@ -5,14 +5,13 @@ import { z } from "zod";
 import { concatBytes, copySecret, equalBytes, fromBase64, toBase64, utf8, wipe } from "../../base/index.ts";
 import { jcs } from "../../codec/index.ts";
 import { backendError } from "../errors.ts";
-import { type HttpAnswer, HttpService, readAuthorities } from "../http-service.ts";
+import type { HttpAnswer } from "../http-service.ts";
 import type { KeyWrapper, WrapContext, WrappedKey } from "../key-wrapper.ts";
 import { BACKEND_LIMITS } from "../limits.ts";
-import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
-import { readCredentialFile } from "../private-file.ts";
-import { jsonWithBase64, parseAnswer, readAnswer, takeBase64 } from "../secret-json.ts";
+import { type BackendPorts, fullPorts } from "../ports.ts";
+import { jsonWithBase64, readAnswer, takeBase64 } from "../secret-json.ts";
 import { ecPublicPem, type SigningBackend, type SigningHash } from "../signing-backend.ts";
-import { VaultToken } from "./token.ts";
+import { isVaultTokenOver, VaultConnection, vaultWordsOf } from "./connection.ts";
 import { parseVaultUri, type VaultKey } from "./uri.ts";
 
 const WRAPPED = /^vault:v([1-9]\d{0,8}):([A-Za-z0-9+/]+={0,2})$/;
@@ -24,8 +23,6 @@ const TRANSIT_HASH: Readonly<Record<SigningHash, string>> = {
 /** Types that take associated data. */
 const AEAD = /^(aes\d{3}-gcm96|x?chacha20-poly1305)$/;
 const BINDING_BYTES = 32;
-/** OpenBao's words for a token that is wrong or over; those for one that may not begin with "1 error occurred". */
-const TOKEN_OVER = "permission denied";
 
 const keySchema = z.object({
   data: z.object({
@@ -39,7 +36,6 @@ const keySchema = z.object({
 const encryptSchema = z.object({ data: z.object({ ciphertext: z.string().max(BACKEND_LIMITS.ciphertextBytes) }) });
 const signSchema = z.object({ data: z.object({ signature: z.string().max(2_048) }) });
 const publicSchema = z.object({ public_key: z.string().max(4_096) });
-const errorSchema = z.object({ errors: z.array(z.string().max(4_096)).max(32) });
 
 type KeyInfo = z.output<typeof keySchema>["data"];
 
@@ -153,20 +149,17 @@ class TransitSigner implements SigningBackend {
 
 class VaultClient {
   readonly key: VaultKey;
-  readonly #http: HttpService;
-  readonly #token: VaultToken;
+  readonly #connection: VaultConnection;
 
-  private constructor(key: VaultKey, http: HttpService, token: VaultToken) {
+  private constructor(key: VaultKey, connection: VaultConnection) {
     this.key = key;
-    this.#http = http;
-    this.#token = token;
+    this.#connection = connection;
   }
 
   static async open(uri: string, given: BackendPorts): Promise<VaultClient> {
     const ports = fullPorts(given);
     const key = parseVaultUri(uri, ports.env);
-    const http = await connect(key.origin, ports);
-    return new VaultClient(key, http, new VaultToken(http, ports, key.namespace));
+    return new VaultClient(key, await VaultConnection.open(key, ports));
   }
 
   async info(): Promise<KeyInfo> {
@@ -204,30 +197,17 @@ class VaultClient {
     }
   }
 
-  async #send(method: "GET" | "POST", path: string, body: Uint8Array | undefined): Promise<HttpAnswer> {
-    for (let round = 1; ; round++) {
-      const lease = await this.#token.lease();
-      const answer = await this.#http.send(
-        () => ({
-          method,
-          path: `/v1/${this.key.mount}/${path}`,
-          headers: { ...lease.headers(), ...(body ? { "content-type": "application/json" } : {}) },
-          ...(body ? { body } : {}),
-        }),
-        { repeatable: true },
-      );
-      if (answer.status !== 403 || round > 1 || !(await lease.refused())) return answer;
-    }
+  #send(method: "GET" | "POST", path: string, body: Uint8Array | undefined): Promise<HttpAnswer> {
+    return this.#connection.send({ method, path: `${this.key.mount}/${path}`, body });
   }
 
   #errorOf(answer: HttpAnswer, refusal?: (words: string) => Error): Error | undefined {
     if (answer.status === 200) return undefined;
-    const words = wordsOf(answer);
+    const words = vaultWordsOf(answer);
     const where = this.key.uri;
     const detail = `${where}, status ${answer.status}`;
-    // Vault answers 403 for a token that is over and for one that may not, and 404 for a mount that is not there.
-    if (answer.status === 403 && (/invalid token|bad token/.test(words) || words === TOKEN_OVER))
-      return backendError("KMS_CREDENTIALS_REFUSED", { detail });
+    // Vault answers 404 for a mount that is not there.
+    if (isVaultTokenOver(answer, words)) return backendError("KMS_CREDENTIALS_REFUSED", { detail });
     if (answer.status === 403) return backendError("KMS_DENIED", { detail });
     if (answer.status === 404 || /encryption key not found|signing key not found|no handler for route/.test(words))
       return backendError("KMS_KEY_NOT_FOUND", { detail: where });
@@ -239,32 +219,6 @@ class VaultClient {
     if (/does not support|not supported|unsupported key type/.test(words))
       return backendError("KMS_KEY_UNFIT", { detail });
     return refusal?.(words) ?? backendError("KMS_REFUSED", { detail });
-  }
-}
-
-/** With VAULT_CACERT, and the certificate of this side where VAULT_CLIENT_CERT and VAULT_CLIENT_KEY name one. */
-async function connect(origin: string, ports: FullPorts): Promise<HttpService> {
-  const { VAULT_CACERT: authorities, VAULT_CLIENT_CERT: certificate, VAULT_CLIENT_KEY: keyPath } = ports.env;
-  const hint = "name its authority: export VAULT_CACERT=FILE.pem";
-  const ca = await readAuthorities(authorities);
-  if (!certificate && !keyPath) return new HttpService(origin, ports, { ca, hint });
-  if (!certificate || !keyPath)
-    throw backendError("KMS_CREDENTIALS_MISSING", { detail: "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY come together" });
-  const key = await readCredentialFile(keyPath, BACKEND_LIMITS.credentialFileBytes);
-  try {
-    return new HttpService(origin, ports, { ca, hint, certificate: await readAuthorities(certificate), key });
-  } finally {
-    wipe(key);
-  }
-}
-
-/** Vault's words choose a code and are not shown: they repeat parts of the request. */
-function wordsOf(answer: HttpAnswer): string {
-  try {
-    const parsed = errorSchema.safeParse(parseAnswer(answer.body));
-    return parsed.success ? parsed.data.errors.join(" ") : "";
-  } catch {
-    return "";
   }
 }
 
