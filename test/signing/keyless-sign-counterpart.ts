@@ -61,7 +61,7 @@ export class KeylessCounterpart {
     subject: "Private TSA",
     issuer: this.#stampRoot,
     keyUsage: ["digitalSignature"],
-    extendedKeyUsage: ["1.3.6.1.5.5.7.3.8"],
+    extensions: [{ oid: "2.5.29.37", critical: true, value: sequence(oid("1.3.6.1.5.5.7.3.8")) }],
   });
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   /** The tokens that the authority knows; any when empty. */
@@ -112,7 +112,8 @@ export class KeylessCounterpart {
       logId: { keyId: base64(this.#secondId()) },
     });
     const certificates = [this.#stamper, this.#stampRoot].map(({ der }) => ({ rawBytes: base64(der) }));
-    root.timestampAuthorities.push({ uri: "https://tsa.example", certChain: { certificates }, validFor });
+    const subject = { organization: "", commonName: "Private TSA" };
+    root.timestampAuthorities.push({ subject, uri: "https://tsa.example", certChain: { certificates }, validFor });
     return utf8(JSON.stringify(root));
   }
 

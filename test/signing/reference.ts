@@ -14,6 +14,10 @@ export interface Request {
   readonly chain?: readonly string[];
   readonly public_key?: string;
   readonly ca?: readonly string[];
+  readonly identity?: string;
+  readonly issuer?: string;
+  /** A file with the roots of a Sigstore instance; nothing is fetched then. */
+  readonly trust_config?: string;
   /** `blake2` is what it calls BLAKE2b. */
   readonly hash?: "sha256" | "blake2" | "blake3";
   readonly shard_size?: number;

@@ -72,7 +72,14 @@ export class SigstoreInstance {
       mediaType: "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
       tlogs: [log(this.log, "https://log.example")],
       ctlogs: [log(this.certificateLog, "https://ct.example")],
-      certificateAuthorities: [{ uri: "https://fulcio.example", certChain, validFor }],
+      certificateAuthorities: [
+        {
+          subject: { organization: "", commonName: "Private Fulcio" },
+          uri: "https://fulcio.example",
+          certChain,
+          validFor,
+        },
+      ],
       timestampAuthorities: [],
     };
     return utf8(JSON.stringify(root));

@@ -261,7 +261,9 @@ function certificateExtensions(options: CertificateOptions, keys: Keys, issuerKe
   }
   if (keyUsage) list.push({ oid: "2.5.29.15", critical: true, value: keyUsageBits(keyUsage) });
   if (extendedKeyUsage) list.push({ oid: "2.5.29.37", value: sequence(...extendedKeyUsage.map(oid)) });
-  if (subjectAltNames) list.push({ oid: "2.5.29.17", value: sequence(...subjectAltNames) });
+  // Critical where there is no other name (RFC 5280, section 4.2.1.6).
+  const critical = typeof options.subject !== "string" && options.subject.length === 2;
+  if (subjectAltNames) list.push({ oid: "2.5.29.17", critical, value: sequence(...subjectAltNames) });
   if (keyIdentifiers) {
     list.push({ oid: "2.5.29.14", value: octets(keyIdOf(keys.publicKey)) });
     list.push(authorityKeyIdentifier(options.authorityKeyId ?? keyIdOf(issuerKey)));

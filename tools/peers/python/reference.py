@@ -41,7 +41,13 @@ def sign(request):
 
 def verify(request):
     config = verifying.Config()
-    if "ca" in request:
+    if "identity" in request:
+        config.use_sigstore_verifier(
+            identity=request["identity"],
+            oidc_issuer=request["issuer"],
+            trust_config=pathlib.Path(request["trust_config"]),
+        )
+    elif "ca" in request:
         config.use_certificate_verifier(certificate_chain=request["ca"])
     else:
         config.use_elliptic_key_verifier(public_key=request["public_key"])
