@@ -96,9 +96,10 @@ export class HeldLeases {
     for (const [id, { info }] of this.#held) if (info.secretName === name) this.drop(id);
   }
 
-  /** Wipes every key and looks at no time any more. */
+  /** Wipes every key and looks at no time any more. What was handed out stays lent upstream: its holder still has it. */
   close(): void {
     this.#deadlines.close();
+    for (const [id, { key }] of [...this.#held]) if (key.wiped) this.#held.delete(id);
     for (const id of [...this.#held.keys()]) this.drop(id);
   }
 }

@@ -101,6 +101,30 @@ test("a keeper that is away: the lease ends here all the same, and is given back
   await secrets.close();
 });
 
+test("what was handed out stays lent over a restart, and is given back when its holder is done", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const { secrets, driver, clock, shared } = await setUp();
+  const lease = await secrets.lease("db", { holder });
+  const kept = await secrets.lease("db", { holder: { type: "Server", id: "gateway" } });
+  lease.key.wipe();
+  await secrets.close();
+  assert.ok(kept.key.wiped);
+  assert.equal(driver.open.size, 1);
+  const ports = { store: new MemoryStore(shared), clock, random: systemRandom, recorder: new KeptEvents() };
+  const next = await createSecretService({ ...ports, log: silentLog, drivers: [driver] });
+  await assert.rejects(next.use(lease.id, holder), { code: "LEASE_USED_UP" });
+  await next.renew(lease.id, { holder, ttlSeconds: 777 });
+  assert.equal(driver.renewed.at(-1), 777);
+  await next.checkIn(lease.id, holder);
+  for (let look = 0; look < 2; look++) {
+    clock.at += 60_000;
+    t.mock.timers.tick(5_000);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal(driver.open.size, 0);
+  await next.close();
+});
+
 test("a driver that is not there, and a reference that it cannot read, make no secret", async () => {
   const { secrets } = await setUp();
   for (const [driver, reference, code] of [
