@@ -62,11 +62,15 @@ export class ObjectStore implements BlobStore {
   async write(name: string, chunks: BlobChunks, options: WriteOptions = {}): Promise<WrittenBlob> {
     const key = this.#key(name);
     const parts = partsOf(chunks, partBytesFor(options.bytes, this.#limits));
-    const first = await parts.next();
-    const bytes = first.done ? new Uint8Array(0) : first.value.bytes;
-    if (first.done || first.value.isLast)
-      return { bytes: bytes.length, ...(await this.#service.put(key, bytes, conditionOf(options))) };
-    return this.#writeParts(key, first.value, parts, conditionOf(options));
+    try {
+      const first = await parts.next();
+      const bytes = first.done ? new Uint8Array(0) : first.value.bytes;
+      if (first.done || first.value.isLast)
+        return { bytes: bytes.length, ...(await this.#service.put(key, bytes, conditionOf(options))) };
+      return await this.#writeParts(key, first.value, parts, conditionOf(options));
+    } finally {
+      await parts.return();
+    }
   }
 
   delete(name: string): Promise<boolean> {
@@ -75,18 +79,21 @@ export class ObjectStore implements BlobStore {
 
   /** Not every service sorts its lists, and none by code points in all of them. */
   async *list(prefix: string): AsyncGenerator<string> {
-    const names: string[] = [];
+    const names = new Set<string>();
     for await (const key of this.#keys(this.#base + prefix)) {
       const name = key.slice(this.#base.length);
-      if (key.startsWith(this.#base + prefix) && isBlobName(name)) names.push(name);
+      if (key.startsWith(this.#base + prefix) && isBlobName(name)) names.add(name);
     }
-    yield* names.sort(compareCodePoints);
+    yield* [...names].sort(compareCodePoints);
   }
 
   async *#keys(prefix: string): AsyncGenerator<string> {
     let from: string | undefined;
     let seen = 0;
+    let pages = 0;
     do {
+      if (++pages > this.#limits.listPages)
+        throw baseError("LIMIT_EXCEEDED", { detail: `${this.uri}, a list of over ${this.#limits.listPages} pages` });
       const page = await this.#service.list(prefix, from);
       seen += page.names.length;
       if (seen > this.#limits.listNames)

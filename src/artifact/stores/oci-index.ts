@@ -86,6 +86,11 @@ async function putReferrers(registry: Registry, { manifest, before, beside, chan
       continue;
     }
     const serial = (old?.serial ?? 0) + (changes.has(name) ? 1 : 0);
+    if (serial > manifests.MAX_SERIAL)
+      throw storeError("STORE_REFUSED", {
+        detail: `${registry.place.uri}, ${name} has a serial that cannot grow`,
+        hint: `delete it with the registry's own tool: ${old?.manifest}`,
+      });
     const bytes = manifests.referrerManifest(name, blob, serial, manifest);
     listed = (await registry.putManifest(digestOf(bytes), bytes, OCI_MANIFEST)) && listed;
     referrers.set(name, { ...blob, manifest: digestOf(bytes), manifestBytes: bytes.length, serial });

@@ -26,7 +26,8 @@ export interface Referrer extends OciBlob {
 const TITLE = "org.opencontainers.image.title";
 const FILE_PATH = "org.cncf.model.filepath";
 const SERIAL = "vnd.modelkeep.serial";
-const MAX_SERIAL = 1_000_000_000;
+/** Of nine digits. */
+export const MAX_SERIAL = 999_999_999;
 
 export const EMPTY_JSON = utf8("{}");
 const EMPTY = { mediaType: "application/vnd.oci.empty.v1+json", digest: digestOf(EMPTY_JSON), size: EMPTY_JSON.length };
@@ -88,6 +89,11 @@ export function fallbackTag(subject: string): string {
 
 export function readModelManifest(bytes: Uint8Array, where: string): Map<string, OciBlob> {
   const parsed = read(manifest, bytes, where);
+  if (parsed.artifactType !== ARTIFACT_TYPE)
+    throw storeError("STORE_ANSWER_INVALID", {
+      detail: `${where} is no sealed model but ${parsed.artifactType?.slice(0, 80) ?? "an image"}`,
+      hint: "it is left as it is: name another tag",
+    });
   const layers = new Map<string, OciBlob>();
   for (const layer of parsed.layers) {
     const name = layer.annotations?.[TITLE];
@@ -124,8 +130,7 @@ export function readReferrer(
 }
 
 function serialOf(text: string | undefined): number {
-  const serial = /^\d{1,9}$/.test(text ?? "") ? Number(text) : 0;
-  return Math.min(serial, MAX_SERIAL);
+  return /^\d{1,9}$/.test(text ?? "") ? Number(text) : 0;
 }
 
 function layerOf(name: string, { digest: of, bytes, modelPath }: OciBlob, mediaType: string) {

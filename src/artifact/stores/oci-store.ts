@@ -9,7 +9,7 @@ import { compareCodePoints } from "../walk.ts";
 import { checkBlobName } from "./blob-name.ts";
 import { changeIndex, loadIndex, type OciIndex } from "./oci-index.ts";
 import type { OciBlob } from "./oci-manifest.ts";
-import { partBytesFor, partsOf } from "./parts.ts";
+import { type Part, partBytesFor, partsOf } from "./parts.ts";
 
 export class OciStore implements BlobStore {
   readonly uri: string;
@@ -128,6 +128,10 @@ export class OciStore implements BlobStore {
 
   async #upload(chunks: BlobChunks, options: WriteOptions): Promise<OciBlob> {
     const parts = partsOf(chunks, partBytesFor(options.bytes, this.#registry.ports.limits));
+    return this.#uploadParts(parts).finally(() => parts.return());
+  }
+
+  async #uploadParts(parts: AsyncGenerator<Part, void>): Promise<OciBlob> {
     const first = await parts.next();
     const small = first.done ? new Uint8Array(0) : first.value.bytes;
     if (first.done || first.value.isLast) return { digest: await this.#registry.putBlob(small), bytes: small.length };
