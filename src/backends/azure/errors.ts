@@ -12,8 +12,9 @@ const HINT: Readonly<Partial<Record<Code, string>>> = {
   KMS_DENIED: "give the role Key Vault Crypto User, or get, wrapKey, unwrapKey and sign; and open the vault's firewall",
   KMS_CREDENTIALS_REFUSED: "is AZURE_TENANT_ID the tenant of the vault?",
 };
-const DISABLED = /KeyDisabled|KeyExpired|KeyNotYetValid|ObjectIsDeletedButRecoverable|ObjectIsBeingDeleted/;
-const DISABLED_WORDS = /disabled key|is disabled|expired|not yet valid/i;
+const DISABLED =
+  /KeyDisabled|SecretDisabled|KeyExpired|KeyNotYetValid|ObjectIsDeletedButRecoverable|ObjectIsBeingDeleted/;
+const DISABLED_WORDS = /disabled (?:key|secret)|is disabled|expired|not yet valid/i;
 const UNFIT = /KeyOperationForbidden|KeyTypeNotSupported|AlgorithmNotSupported/;
 const UNFIT_WORDS = /not permitted on this key|not supported|key type/i;
 
