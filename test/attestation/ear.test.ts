@@ -91,6 +91,42 @@ test("what failed decides the status", () => {
   assert.equal(statusOf(vectorOf(nothing), nothing), "contraindicated");
 });
 
+test("names and words about an image approve nothing that runs; only what was measured does", () => {
+  const graded = (passed: readonly string[], open: readonly string[] = []) => {
+    const rules = new Rules();
+    for (const id of passed) rules.pass(id, "passed");
+    for (const id of open) rules.skip(id, "nobody asked");
+    return vectorOf({ verdict: rules.verdict, rules: rules.list, advisories: [] }).executables;
+  };
+  assert.equal(graded(["snp.host-data", "snp.image-id", "snp.family-id"], ["snp.measurement"]), 33);
+  assert.equal(graded(["tdx.rtmr1", "tdx.rtmr2", "tdx.mr-config-id"], ["tdx.mr-td"]), 33);
+  assert.equal(graded(["azure.pcr.0", "azure.pcr.7"], ["snp.measurement"]), 33);
+  assert.equal(
+    graded(["nvidia.rim.measurements"], ["snp.measurement"]),
+    33,
+    "the devices' programs are not the guest's",
+  );
+  assert.equal(graded(["nvidia.rim.measurements"]), 3);
+  for (const id of ["snp.measurement", "tdx.mr-td", "sgx.identity"]) assert.equal(graded([id]), 3, id);
+});
+
+test("evidence of devices that answers another exchange is found in the token", async () => {
+  const { signer, publicKey } = makeKey();
+  const device = (nonce?: Uint8Array): EarInput["submodules"][string] => ({
+    tee: "nvidia",
+    verdict: { ...verdictOf(), claims: nonce ? { kind: "gpu", nonce: Buffer.from(nonce).toString("hex") } : undefined },
+  });
+  const deviceNonce = new Uint8Array(32).fill(9);
+  const cpu0 = { tee: "snp", verdict: verdictOf() };
+  const ask = async (submodules: EarInput["submodules"], wanted: Uint8Array = deviceNonce) =>
+    verifyEar(await makeEar(input({ submodules }), signer), { ...needs(publicKey), deviceNonce: wanted });
+  await ask({ cpu0, gpu0: device(deviceNonce), gpu1: device(deviceNonce) });
+  await assert.rejects(ask({ cpu0, gpu0: device(deviceNonce), gpu1: device(NONCE) }), refused);
+  await assert.rejects(ask({ cpu0, gpu0: device() }), refused);
+  await assert.rejects(ask({ cpu0 }), refused, "no device at all");
+  await assert.rejects(ask({ cpu0, gpu0: device(deviceNonce) }, NONCE), refused);
+});
+
 test("trap 28: only pinned keys count, whatever the header says; issuer, time and nonce are checked", async () => {
   const { signer, publicKey } = makeKey();
   const other = makeKey();

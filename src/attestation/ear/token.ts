@@ -1,7 +1,7 @@
 /** Attestation results as tokens: EAR (draft-ietf-rats-ear) in a JWT under ES256, for whoever relies on a verdict. */
 import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
 import { z } from "zod";
-import { fromBase64Url, fromUtf8, ModelkeepError, parseJson, toBase64Url, utf8 } from "../../base/index.ts";
+import { fromBase64Url, fromUtf8, ModelkeepError, parseJson, toBase64Url, toHex, utf8 } from "../../base/index.ts";
 import { derSequence, jcs, parseDer } from "../../codec/index.ts";
 import { plain } from "../appraisal-json.ts";
 import { attestationError } from "../errors.ts";
@@ -151,6 +151,8 @@ export interface EarNeeds {
   /** Milliseconds. */
   readonly now: number;
   readonly nonce?: Uint8Array;
+  /** What every device beside the processor must have signed, 32 bytes; there must be one then. */
+  readonly deviceNonce?: Uint8Array;
 }
 
 export interface VerifiedEar {
@@ -170,6 +172,7 @@ export function verifyEar(token: string, needs: EarNeeds): VerifiedEar {
   if (!good) throw invalid("the signature does not fit");
   const parsed = readPart(body, claims);
   checkClaims(parsed, needs);
+  if (needs.deviceNonce) checkDevices(parsed, needs.deviceNonce);
   const submodules = Object.entries(parsed.submods).map(([name, one]) => [
     name,
     { status: one["ear.status"], vector: one["ear.trustworthiness-vector"] as TrustVector },
@@ -182,6 +185,18 @@ function checkClaims({ iss, iat, exp, eat_nonce: nonce }: z.output<typeof claims
   if (needs.now < iat * 1000 || needs.now >= exp * 1000) throw invalid("it is not valid at this time");
   if (exp - iat > EAR_LIMITS.longestLifeSeconds) throw invalid("it lives too long");
   if (needs.nonce && nonce !== toBase64Url(needs.nonce)) throw invalid("it answers another nonce");
+}
+
+const deviceClaims = z.looseObject({
+  "ear.veraison.annotated-evidence": z.looseObject({ nvidia: z.looseObject({ nonce: z.string() }) }),
+});
+
+/** The token's own nonce is the processor's: who asked for the evidence of the devices is told in theirs alone. */
+function checkDevices({ submods }: z.output<typeof claims>, nonce: Uint8Array): void {
+  const devices = Object.entries(submods).filter(([name]) => /^gpu\d+$/.test(name));
+  const stated = devices.map(([, one]) => deviceClaims.safeParse(one).data?.["ear.veraison.annotated-evidence"]);
+  if (stated.length === 0 || stated.some((evidence) => evidence?.nvidia.nonce !== toHex(nonce)))
+    throw invalid("a device answers another nonce");
 }
 
 function readPart<Schema extends z.ZodType>(part: string, schema: Schema): z.output<Schema> {

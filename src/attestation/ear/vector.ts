@@ -29,7 +29,7 @@ const WORST_HARDWARE = 97;
 /** The first pattern that fits a rule says what it speaks of; everything else speaks of the hardware. */
 const SUBJECTS: readonly (readonly [RegExp, VectorClaim])[] = [
   [
-    /measurement$|mr-td|mr-config|mr-owner|rtmr|\.identity$|pcr\.\d|host-data|config-id|image-id|family-id/,
+    /measurements?$|mr-td|mr-config|mr-owner|rtmr|\.identity$|pcr\.\d|host-data|config-id|image-id|family-id/,
     "executables",
   ],
   [
@@ -38,6 +38,13 @@ const SUBJECTS: readonly (readonly [RegExp, VectorClaim])[] = [
   ],
   [/report-data|binding|nonce|chip|ppid|ueid|vek|pck\.chain|\.device\.chain/, "instance-identity"],
 ];
+
+/**
+ * What stands for all that runs. Registers that a system extends itself, and names that whoever launched it wrote, say
+ * something only under a measured beginning; the devices' programs are not the guest's.
+ */
+const BEGINNINGS = /^(snp\.measurement|tdx\.mr-td|sgx\.identity)$/;
+const DEVICE_PROGRAMS = "nvidia.rim.measurements";
 
 const subjectOf = (id: string): VectorClaim => SUBJECTS.find(([pattern]) => pattern.test(id))?.[1] ?? "hardware";
 
@@ -59,9 +66,15 @@ export function vectorOf({ rules }: Verdict<unknown>): TrustVector {
 function gradeOf(claim: VectorClaim, rules: readonly Rule[]): number {
   const has = (result: Rule["result"]) => rules.some((rule) => rule.result === result);
   if (has("failed")) return FAILED[claim] ?? CONTRAINDICATED;
-  if (claim === "executables") return has("passed") ? APPROVED_EXECUTABLES : UNRECOGNIZED_EXECUTABLES;
+  if (claim === "executables") return isApproved(rules) ? APPROVED_EXECUTABLES : UNRECOGNIZED_EXECUTABLES;
   if (has("passed")) return AFFIRMING;
   return claim === "configuration" ? UNSAFE_CONFIGURATION : WARNING;
+}
+
+function isApproved(rules: readonly Rule[]): boolean {
+  const beginnings = rules.filter(({ id }) => BEGINNINGS.test(id));
+  const telling = beginnings.length > 0 ? beginnings : rules.filter(({ id }) => id === DEVICE_PROGRAMS);
+  return telling.some(({ result }) => result === "passed");
 }
 
 /** The worst of all; a refused verdict is never better than contraindicated. */
