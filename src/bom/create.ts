@@ -38,6 +38,8 @@ export interface CreateBomOptions {
   readonly supplier?: string;
   /** Of an image, as `linux/arm64`. */
   readonly platform?: string;
+  /** Where a registry's credentials and settings are looked up. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** Milliseconds since the epoch, for the document's date; without it equal folders give equal documents. */
   readonly now?: number;
   /** Of this program, to stand in the document. */
@@ -131,9 +133,10 @@ function aboutSystem({ system }: Installed): Fact[] {
     : [];
 }
 
-async function gatherImage({ root, platform, signal }: CreateBomOptions): Promise<Gathered> {
+async function gatherImage({ root, platform, env, signal }: CreateBomOptions): Promise<Gathered> {
   const image = await readImage({
     path: root,
+    ...(env ? { env } : {}),
     ...(platform === undefined ? {} : { platform }),
     ...(signal ? { signal } : {}),
   });

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { createBom, packagesOf, readImage } from "../../src/bom/index.ts";
+import { startRegistry } from "../artifact/store-peers.ts";
 import { schemaErrors, temporaryFolder } from "./support.ts";
 import { type LayoutOptions, type Member, ociLayout, sha256, tarOf } from "./tar-support.ts";
 
@@ -286,4 +287,26 @@ test("an index of several platforms; a layout without one", async () => {
   await assert.rejects(readImage({ path: temporaryFolder() }), { code: "IMAGE_INVALID" });
   await assert.rejects(readImage({ path: join(temporaryFolder(), "absent.tar") }), { code: "IMAGE_INVALID" });
   assert.equal(sha256("").length, 64);
+});
+
+test("an image in a registry, pushed by skopeo: the same packages, and an error for what is not there", async (t) => {
+  if (spawnSync("skopeo", ["--version"]).status !== 0) return t.skip("no skopeo: apt-get install skopeo");
+  const peer = await startRegistry();
+  if (typeof peer === "string") return t.skip(peer);
+  const layout = ociLayout([
+    tarOf([file("etc/os-release", "ID=debian\nVERSION_ID=12\n"), file(STATUS, stanza("a", "1"))]),
+    tarOf([file(STATUS, stanza("b", "2")), { name: "large", data: Buffer.alloc(6 * 2 ** 20, 7) }]),
+  ]);
+  const uri = peer.uri("app");
+  const target = `docker://${uri.slice("oci://".length)}`;
+  const words = ["copy", "--insecure-policy", "--dest-tls-verify=false", `oci:${layout}`, target];
+  const pushed = spawnSync("skopeo", words, { encoding: "utf8" });
+  assert.equal(pushed.status, 0, pushed.stderr);
+  const bom = await createBom({ root: uri, env: peer.env });
+  assert.deepEqual(
+    packagesOf(bom).map(({ ecosystem, name }) => [ecosystem, name]),
+    [["Debian:12", "b"]],
+  );
+  await assert.rejects(createBom({ root: peer.uri("absent"), env: peer.env }), { code: "IMAGE_INVALID" });
+  await assert.rejects(createBom({ root: "oci://not a place" }), { code: "STORE_URI_INVALID" });
 });

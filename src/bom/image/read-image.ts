@@ -5,13 +5,16 @@ import { BOM_LIMITS } from "../limits.ts";
 import { asObject, listOf, textOf, textsOf, type Unknown } from "../plain.ts";
 import { type ImageArchive, openImageArchive, readImageJson, readImageValue, readLayer } from "./archive.ts";
 import { LayeredFiles } from "./layered-files.ts";
+import { openRegistryArchive } from "./registry-archive.ts";
 import { readTarStream } from "./tar-stream.ts";
 
 export interface ImageOptions {
-  /** A folder in the OCI layout, an archive of one, or of `docker save`. */
+  /** A folder in the OCI layout, an archive of one or of `docker save`, or `oci://HOST/REPOSITORY:TAG`. */
   readonly path: string;
   /** `linux/arm64`; without it amd64, or the only one there is. */
   readonly platform?: string;
+  /** Where a registry's credentials and settings are looked up; nothing when absent. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   readonly signal?: AbortSignal;
 }
 
@@ -35,7 +38,9 @@ interface Parts {
 
 /** Fails with IMAGE_INVALID, LIMIT_EXCEEDED or BOM_STOPPED. Nothing is unpacked to the disk. */
 export async function readImage(options: ImageOptions): Promise<Image> {
-  const archive = await openImageArchive(options.path);
+  const archive = options.path.startsWith("oci://")
+    ? await openRegistryArchive(options.path, options.env ?? {})
+    : await openImageArchive(options.path);
   try {
     const parts = await partsOf(archive, options.platform);
     if (parts.layers.length > BOM_LIMITS.imageLayers) throw invalid(`over ${BOM_LIMITS.imageLayers} layers`);
@@ -51,6 +56,7 @@ export async function readImage(options: ImageOptions): Promise<Image> {
 
 /** True for what readImage reads, by a glance. */
 export async function looksLikeImage(path: string, isFolder: boolean): Promise<boolean> {
+  if (path.startsWith("oci://")) return true;
   if (!isFolder) return /\.(?:tar|oci)$/.test(path);
   const archive = await openImageArchive(path);
   return (await archive.has("oci-layout")) && (await archive.has("index.json"));

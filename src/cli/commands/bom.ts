@@ -1,5 +1,6 @@
 /** modelkeep bom create: the bill of materials of a model, a project, an environment or a container image. */
 import { resolve } from "node:path";
+import { storeSettings } from "../../artifact/index.ts";
 import { utf8 } from "../../base/index.ts";
 import {
   BOM_FORMATS,
@@ -22,6 +23,7 @@ export const bomCreate: Command = {
     { line: "modelkeep bom create ./my-model --lockfile uv.lock", about: "with the libraries it is served by" },
     { line: "modelkeep bom create .venv --kind environment", about: "what is installed, and whether it is unchanged" },
     { line: "modelkeep bom create image.tar --kind image", about: "`docker save`, or an OCI layout" },
+    { line: "modelkeep bom create oci://registry.example.org/app:1", about: "an image in a registry" },
   ],
   args: [{ name: "PATH", about: "folder of the model, or what --kind says" }],
   options: [
@@ -59,7 +61,8 @@ function optionsOf(context: CommandContext, input: CommandInput) {
   });
   const kind = input.text("--kind");
   return {
-    root: place(input.arg(0)),
+    root: input.arg(0).startsWith("oci://") ? input.arg(0) : place(input.arg(0)),
+    env: storeSettings(input.arg(0), context.env),
     lockfiles: input.all("--lockfile").map(place),
     environments: input.all("--environment").map(place),
     datasets: input.all("--dataset").map(place),
