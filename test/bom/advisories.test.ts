@@ -325,3 +325,64 @@ test("fuzz: records of any shape are read or left out", async () => {
     { numRuns: 100 },
   );
 });
+
+test("distributions: the source package is matched, in its own release, by its own order", async () => {
+  const index = await indexOfRecords(
+    record("DSA-1", "openssl", range({ introduced: "0" }, { fixed: "3.0.11-1~deb12u2" }), { ecosystem: "Debian:12" }),
+    record("DSA-2", "openssl", range({ introduced: "0" }), { ecosystem: "Debian:11" }),
+    record("DSA-3", "libssl3", range({ introduced: "0" }), { ecosystem: "Debian:12" }),
+    record("ALPINE-1", "busybox", range({ introduced: "0" }, { fixed: "1.36.1-r16" }), { ecosystem: "Alpine:v3.19" }),
+  );
+  const at = (purl: string) => idsOf(matchAdvisories([parsePackage(purl)], index));
+  const ssl = (version: string, distro = "debian-12") =>
+    `pkg:deb/debian/libssl3@${version}?arch=amd64&distro=${distro}&upstream=openssl`;
+  assert.deepEqual(at(ssl("3.0.11-1~deb12u1")), ["DSA-1"]);
+  assert.deepEqual(at(ssl("3.0.11-1~deb12u2")), []);
+  assert.deepEqual(at(ssl("3.0.11-1~deb12u9", "debian-11")), ["DSA-2"]);
+  assert.deepEqual(at("pkg:deb/debian/libssl3@1?distro=debian-12&upstream=openssl%403.0.11-1~deb12u1"), ["DSA-1"]);
+  assert.deepEqual(at("pkg:deb/debian/openssl@3.0.1-1"), [], "nobody knows which release");
+  assert.deepEqual(at("pkg:apk/alpine/ssl_client@1.36.1-r15?distro=alpine-3.19.1&upstream=busybox"), ["ALPINE-1"]);
+  assert.deepEqual(at("pkg:apk/alpine/busybox@1.36.1-r16?distro=alpine-3.19.1"), []);
+  const [match] = matchAdvisories([parsePackage(ssl("3.0.11-1~deb12u1"))], index);
+  assert.deepEqual(
+    [match?.package, match?.fixed, match?.purl],
+    ["libssl3", ["3.0.11-1~deb12u2"], ssl("3.0.11-1~deb12u1")],
+  );
+});
+
+test("Go, crates.io and Maven by their purls", async () => {
+  const all = range({ introduced: "0" }, { fixed: "1.2.3" });
+  const index = await indexOfRecords(
+    record("GO-1", "golang.org/x/net", all, { ecosystem: "Go" }),
+    record("RUSTSEC-1", "serde", all, { ecosystem: "crates.io" }),
+    record("GHSA-1", "org.apache:log4j", all, { ecosystem: "Maven" }),
+  );
+  const at = (purl: string) => idsOf(matchAdvisories([parsePackage(purl)], index));
+  assert.deepEqual(at("pkg:golang/golang.org/x/net@v1.2.2"), ["GO-1"]);
+  assert.deepEqual(at("pkg:golang/golang.org/x/net@v1.2.3"), []);
+  assert.deepEqual(at("pkg:cargo/serde@1.2.3-beta"), ["RUSTSEC-1"]);
+  assert.deepEqual(at("pkg:maven/org.apache/log4j@1.2.3-rc1"), ["GHSA-1"]);
+  assert.deepEqual(at("pkg:maven/org.apache/log4j@1.2.3.RELEASE"), []);
+});
+
+test("CVSS 2 counts where nothing newer is there; urgency of a distribution is a word", () => {
+  const v2 = { type: "CVSS_V2", score: "AV:N/AC:L/Au:N/C:P/I:P/A:P" };
+  const v3 = { type: "CVSS_V3", score: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:L" };
+  assert.deepEqual(rateSeverity([v2], ["LOW"]), { level: "high", score: 7.5, trust: 2 });
+  assert.deepEqual(rateSeverity([v2, v3], []), { level: "medium", score: 5.3, trust: 3 });
+  assert.equal(rateSeverity([], ["not yet assigned", "low"]).level, "low");
+});
+
+test("an index of thousands of listed versions finds each, and no other", async () => {
+  const versions = Array.from({ length: 3000 }, (_, at) => `1.${at}`);
+  const index = await indexOfRecords(
+    record("A-even", "p", { versions: versions.filter((_, at) => at % 2 === 0) }),
+    record("A-run", "p", { versions: versions.slice(100, 200) }),
+  );
+  const at = (version: string) => idsOf(matchAdvisories([parsePackage(`pypi:p@${version}`)], index));
+  assert.deepEqual(at("1.98"), ["A-even"]);
+  assert.deepEqual(at("1.99"), []);
+  assert.deepEqual(at("1.100.0"), ["A-even", "A-run"]);
+  assert.deepEqual(at("1.199"), ["A-run"]);
+  assert.deepEqual(at("1.3000"), []);
+});
