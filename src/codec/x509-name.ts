@@ -5,22 +5,30 @@ import { codecError } from "./errors.ts";
 import { CODEC_LIMITS } from "./limits.ts";
 import { OID } from "./oid.ts";
 
+export interface NameAttribute {
+  readonly oid: string;
+  readonly value: string;
+}
+
 export interface X509Name {
   /** The whole DER value; two names are the same when these bytes are. */
   readonly raw: Uint8Array;
-  readonly attributes: readonly { readonly oid: string; readonly value: string }[];
+  readonly attributes: readonly NameAttribute[];
+  /** The same as they stand in the name: a part may hold several (RelativeDistinguishedName). */
+  readonly parts: readonly (readonly NameAttribute[])[];
   /** Undefined when there is none, or more than one. */
   readonly commonName: string | undefined;
 }
 
 export function readName(node: DerNode): X509Name {
-  const attributes = derSequence(node).flatMap((relative) => derSet(relative).map(readAttribute));
+  const parts = derSequence(node).map((relative) => derSet(relative).map(readAttribute));
+  const attributes = parts.flat();
   if (attributes.length > CODEC_LIMITS.nameAttributes) throw codecError("X509_INVALID", { detail: "attributes" });
   const [commonName, ...more] = attributes.filter(({ oid }) => oid === OID.commonName);
-  return { raw: node.raw, attributes, commonName: more.length === 0 ? commonName?.value : undefined };
+  return { raw: node.raw, attributes, parts, commonName: more.length === 0 ? commonName?.value : undefined };
 }
 
-function readAttribute(node: DerNode): { oid: string; value: string } {
+function readAttribute(node: DerNode): NameAttribute {
   const [type, value, ...more] = derSequence(node);
   if (!type || !value || more.length > 0) throw codecError("X509_INVALID", { detail: "an attribute of a name" });
   return { oid: derOid(type), value: derString(value) };

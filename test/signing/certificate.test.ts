@@ -29,7 +29,11 @@ import {
   makeKeys,
   name,
   nothing,
+  oid,
   type Party,
+  sequence,
+  setOf,
+  utf8String,
 } from "../support/der-writer.ts";
 
 const AT = Date.UTC(2026, 5, 1);
@@ -260,6 +264,10 @@ test("the subject is compared in every character", async () => {
   for (const wanted of others) assert.equal(await judge(bundle, trusting(root, wanted)), "SIGNER_NOT_TRUSTED", wanted);
 });
 
+/** A name whose one part holds all these attributes. */
+const inOnePart = (...attributes: readonly (readonly [string, string])[]) =>
+  sequence(setOf(...attributes.map(([type, value]) => sequence(oid(type), utf8String(value)))));
+
 test("a name cannot be written so that it reads as another one", async () => {
   const names: [ReturnType<typeof name>, string][] = [
     [commonName("Signer\n"), "CN=Signer\\0a"],
@@ -270,6 +278,7 @@ test("a name cannot be written so that it reads as another one", async () => {
     [commonName("Sign\u00e9r"), "CN=Sign\u00e9r"],
     [commonName("Signe\u0301r"), "CN=Signe\u0301r"],
     [name(["1.2.840.113549.1.9.1", "a@b.c"]), "1.2.840.113549.1.9.1=a@b.c"],
+    [inOnePart(["2.5.4.3", "Signer"], ["2.5.4.10", "Example"]), "CN=Signer+O=Example"],
   ];
   const hidden = makeLeaf({ subject: commonName("Signer\0.example.net") });
   assert.equal(await judgePath([hidden, middle], trusting(root, "CN=Signer")), "BUNDLE_INVALID");
@@ -278,6 +287,7 @@ test("a name cannot be written so that it reads as another one", async () => {
     assert.equal(await judge(bundle, trusting(root, text)), undefined, text);
     for (const other of [
       "CN=Signer",
+      "O=Example,CN=Signer",
       SUBJECT_TEXT,
       text.normalize("NFC") === text ? text.normalize("NFD") : text.normalize("NFC"),
     ])

@@ -13,10 +13,10 @@ const SHORT_NAMES: Readonly<Record<string, string>> = {
   "0.9.2342.19200300.100.1.25": "DC",
 };
 
-/** The last attribute first (RFC 4514, section 2.1). */
+/** The last part first; attributes that stand in one part are joined by `+` (RFC 4514, sections 2.1 and 2.2). */
 export function subjectText({ subject }: Certificate): string {
-  return subject.attributes
-    .map(({ oid, value }) => `${SHORT_NAMES[oid] ?? oid}=${escapeValue(value)}`)
+  return subject.parts
+    .map((part) => part.map(({ oid, value }) => `${SHORT_NAMES[oid] ?? oid}=${escapeValue(value)}`).join("+"))
     .reverse()
     .join(",");
 }
