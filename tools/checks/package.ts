@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { type Checker, type Finding, root } from "./source.ts";
 
-const MAX_FILES = 1_500;
+const MAX_FILES = 2_000;
 const ALLOWED =
   /^(bin\/modelkeep(-conformance)?\.mjs|dist\/.+\.(js|d\.ts)|spec\/[a-z-]+\.md|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md|package\.json)$/;
 const REQUIRED = [
