@@ -111,7 +111,8 @@ function trustOf(policy: SignerPolicy, { signers }: PolicyRule, { atMs, keys = [
 }
 
 /** A signature that does not count is told and harms nothing; the first that counts says what the others must sign. */
-function countSignatures(rule: PolicyRule, trust: Trust, { signatures }: PolicyQuestion) {
+function countSignatures(rule: PolicyRule, trust: Trust, { signatures, statements }: PolicyQuestion) {
+  const own = signatureFiles([...signatures, ...statements]);
   const counted: Counted[] = [];
   const findings: PolicyFinding[] = [];
   const unjudged: ModelkeepError[] = [];
@@ -123,7 +124,7 @@ function countSignatures(rule: PolicyRule, trust: Trust, { signatures }: PolicyQ
       const signer = rule.signers.find((one) => isSigner(one, manifest.signer));
       const base = counted[0]?.manifest ?? manifest;
       if (!signer) tell(name, "failed", "it is of none of the rule's signers");
-      else if (!isSameModel(base, manifest)) tell(name, "failed", `${signer.name} signed another model`);
+      else if (!isSameModel(base, manifest, own)) tell(name, "failed", `${signer.name} signed another model`);
       else {
         counted.push({ signer, bundle: bytes, manifest });
         tell(name, "passed", signer.name);
@@ -152,11 +153,17 @@ function isSigner({ keyIds, authorities, identities }: PolicySigner, signer: Sig
 /** The files of a signature itself, which each signer leaves out in its own way. */
 const SIGNATURE_FILE = /^[^/]+\.sig(\.d\/[^/]+\.(sig|json))?$/;
 
+/** Those that are here; without names of files, as in a server, whatever looks like one. */
+function signatureFiles(given: readonly NamedBytes[]): (path: string) => boolean {
+  const here = new Set(given.flatMap(({ name }) => (SIGNATURE_FILE.test(name) ? [name] : [])));
+  return (path) => (here.size > 0 ? here.has(path) : SIGNATURE_FILE.test(path));
+}
+
 /**
  * The root digest does not hold the names, so names and digests are compared one by one. What the first signer left
  * out, the others must have left out knowingly.
  */
-function isSameModel(base: VerifiedManifest, other: VerifiedManifest): boolean {
+function isSameModel(base: VerifiedManifest, other: VerifiedManifest, own: (path: string) => boolean): boolean {
   if (base === other) return true;
   const { serialization: ours } = base;
   const { serialization: theirs } = other;
@@ -164,7 +171,7 @@ function isSameModel(base: VerifiedManifest, other: VerifiedManifest): boolean {
   if (!sameForm || base.rootDigest !== other.rootDigest || base.resources.length !== other.resources.length)
     return false;
   const digests = new Map(other.resources.map(({ name, digest }) => [name, digest]));
-  const leftOut = ours.ignorePaths.filter((path) => !SIGNATURE_FILE.test(path));
+  const leftOut = ours.ignorePaths.filter((path) => !own(path));
   return (
     base.resources.every(({ name, digest }) => digests.get(name) === digest) &&
     leftOut.every((path) => theirs.ignorePaths.includes(path))

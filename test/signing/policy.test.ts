@@ -1,6 +1,6 @@
 /** The signer policy attacked: patterns that say more than they should, one signer counted twice, models swapped under a root. */
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -294,6 +294,29 @@ test("on the command line: sign, add, verify by a policy", async () => {
   writeFileSync(join(model, "weights.bin"), "9876543210");
   assert.equal((await verify()).exit, 4);
   assert.equal((await run("sign", "m", "--key", "c.pem", "--add")).exit, 4);
+});
+
+test("one of two signers cannot leave out a folder that only looks like a signature", async () => {
+  const folder = temporaryFolder();
+  const model = writeModel(files, join(folder, "m"));
+  for (const [file, pair] of Object.entries({ a, b, c })) {
+    writeFileSync(join(folder, `${file}.pem`), pair.privatePem, { mode: 0o600 });
+    writeFileSync(join(folder, `${file}.pub`), pair.publicPem);
+  }
+  writeFileSync(
+    join(folder, "policy.yaml"),
+    `${SIGNERS}rules:\n  - {models: ["m@*"], signers: [a, b], threshold: 2}\n`,
+  );
+  const run = (...words: string[]) => modelkeep(words, folder);
+  for (const left of ["plugin.sig", "model.sig.d/plugin.json"]) {
+    assert.equal((await run("sign", "m", "--key", "a.pem", "--ignore", left)).exit, 0);
+    assert.equal((await run("sign", "m", "--key", "b.pem", "--add")).exit, 0);
+    writeModel({ "__init__.py": "import os" }, join(model, left));
+    const { exit, stdout } = await run("verify", "m", "--policy", "policy.yaml");
+    assert.equal(exit, 4, left);
+    assert.match(stdout, /b signed another model/);
+    rmSync(join(model, left), { recursive: true });
+  }
 });
 
 test("the policy and the descriptor that the guide shows are ones", async () => {
