@@ -331,6 +331,7 @@ test("reports: SARIF with suppressions, HTML that runs nothing and hides nothing
     nowMs: 0,
   });
   assert.doesNotMatch(html, /<script|<img|<link|<[^>]*\s(?:src|on\w+)=|url\(/);
+  assert.ok(html.indexOf("MAL-1") < html.indexOf("PYSEC-1"), "the worst first");
   assert.match(html, /default-src 'none'/);
   assert.match(html, /<html lang="en">/);
   assert.equal((html.match(/<table>/g) ?? []).length, (html.match(/<caption>/g) ?? []).length);

@@ -1,4 +1,5 @@
 /** Matches and scorecard as one page of HTML that loads nothing and runs nothing. */
+import { SEVERITIES } from "../advisories/severity.ts";
 import { countMatches } from "../findings.ts";
 import type { Scorecard } from "../score/score.ts";
 import type { JudgedMatch } from "../vex/judge.ts";
@@ -27,7 +28,7 @@ td{overflow-wrap:anywhere}.word{font-weight:600;white-space:nowrap}
 
 export function toHtml(parts: ReportParts): string {
   const { title, packages, matches, score } = parts;
-  const open = matches.filter(({ state }) => state === "open");
+  const open = matches.filter(({ state }) => state === "open").sort((a, b) => weightOf(b) - weightOf(a));
   const closed = matches.filter(({ state }) => state !== "open");
   const counts = Object.entries(countMatches(open)).filter(([, number]) => number > 0);
   const summary =
@@ -53,12 +54,17 @@ ${section("Open", open, false)}${section("Closed by VEX or a waiver", closed, tr
 `;
 }
 
+/** Malware first, then what is known to be used, then the worst. */
+function weightOf({ malware, kev, severity, score }: JudgedMatch): number {
+  return Number(malware) * 1000 + Number(kev) * 100 + SEVERITIES.indexOf(severity) * 20 + score;
+}
+
 function section(title: string, matches: readonly JudgedMatch[], isClosed: boolean): string {
   if (matches.length === 0) return "";
   const last = isClosed ? "Why" : "What to do";
   return `<h2>${title}</h2>
 <table>
-<caption>${matches.length} ${matches.length === 1 ? "weakness" : "weaknesses"}, ${title.toLowerCase()}</caption>
+<caption>${matches.length} ${matches.length === 1 ? "weakness" : "weaknesses"}, ${title.charAt(0).toLowerCase()}${title.slice(1)}</caption>
 <thead><tr><th scope="col">Severity</th><th scope="col">Package</th><th scope="col">Weakness</th><th scope="col">${last}</th></tr></thead>
 <tbody>
 ${matches.map((match) => rowOf(match, isClosed)).join("\n")}
