@@ -1,5 +1,6 @@
 /** Something of a login that ends: kept until shortly before its end, fetched by one caller for all who wait. */
 import type { Clock } from "../base/index.ts";
+import { backendError } from "./errors.ts";
 import { BACKEND_LIMITS } from "./limits.ts";
 
 export interface Fresh<T> {
@@ -14,6 +15,8 @@ export interface RenewingOptions<T> {
   readonly wipe: (value: T) => void;
 }
 
+const MAX_ROUNDS = 3;
+
 export class Renewing<T> {
   readonly #options: RenewingOptions<T>;
   #held: { readonly value: T; readonly renewAt: number; readonly endsAt: number } | undefined;
@@ -23,11 +26,17 @@ export class Renewing<T> {
     this.#options = options;
   }
 
-  /** What `read` makes of the value, at once: it is wiped when a newer one comes. */
+  /**
+   * What `read` makes of the value, at once: it is wiped when a newer one comes, or when somebody else drops it. Throws
+   * KMS_CREDENTIALS_REFUSED when that happens again and again.
+   */
   async use<R>(read: (value: T) => R): Promise<R> {
-    const held = this.#held;
-    if (!held || this.#now() >= held.renewAt) await this.#renew().catch((error) => this.#mayStay(error));
-    return read((this.#held as { value: T }).value);
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
+      const held = this.#held;
+      if (!held || this.#now() >= held.renewAt) await this.#renew().catch((error) => this.#mayStay(error));
+      if (this.#held) return read(this.#held.value);
+    }
+    throw backendError("KMS_CREDENTIALS_REFUSED", { detail: "what the login gives is refused as soon as it comes" });
   }
 
   /** Forgets the value that a service refused. */

@@ -4,6 +4,7 @@ export * from "./advisories.ts";
 export * from "./attestation.ts";
 export * from "./audit.ts";
 export * from "./client.ts";
+export * from "./identity.ts";
 export * from "./models.ts";
 export * from "./openapi.ts";
 export * from "./policy.ts";

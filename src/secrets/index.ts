@@ -5,6 +5,7 @@ export { type DriverPorts, openDrivers } from "./drivers/open.ts";
 export * from "./errors.ts";
 export * from "./forms.ts";
 export * from "./limits.ts";
+export { type OwnUsePorts, withOwnSecret } from "./own-use.ts";
 export * from "./secrets.ts";
 export * from "./service.ts";
 export * from "./transport.ts";

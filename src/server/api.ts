@@ -16,6 +16,7 @@ import type { Config } from "./config.ts";
 import { serverError } from "./errors.ts";
 import { openEvidence } from "./evidence.ts";
 import type { Implementation } from "./handler.ts";
+import type { ServerIdentity } from "./identity.ts";
 import type { Metrics } from "./metrics.ts";
 import { createModelRegistry, type ModelRegistry } from "./models.ts";
 import type { PolicyService } from "./policy-service.ts";
@@ -24,6 +25,7 @@ import { adminRoutes } from "./routes/admin.ts";
 import { advisoryRoutes } from "./routes/advisories.ts";
 import { attestationRoutes } from "./routes/attestation.ts";
 import { auditRoutes } from "./routes/audit.ts";
+import { identityRoutes } from "./routes/identity.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { policyRoutes } from "./routes/policy.ts";
 import { providerRoutes } from "./routes/providers.ts";
@@ -38,6 +40,7 @@ export interface ApiServices {
   readonly policy: PolicyService;
   readonly secrets: SecretService;
   readonly providers: ProviderService;
+  readonly identity: ServerIdentity;
 }
 
 export interface ApiPorts extends ApiServices {
@@ -76,6 +79,7 @@ export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
     ...policyRoutes(ports),
     ...secretRoutes({ ...ports, transport: await openServerReceiver(ports) }),
     ...providerRoutes(ports),
+    ...identityRoutes(ports),
     ...modelRoutes({
       ...ports,
       models,

@@ -62,6 +62,13 @@ export const configSchema = z.strictObject({
     .describe(
       "Index of `advisories import`: published models are matched at registration, and again whenever it changes.",
     ),
+  secret_drivers: z
+    .array(uri)
+    .max(32)
+    .describe(
+      "Keepers of secrets that `secret link` may name, as NAME=URI: vault://HOST, awssm://REGION, awssts://REGION, " +
+        "gcpsm://projects/P, azurekv://HOST, openai:, openrouter:, federation:PROVIDER.",
+    ),
   log_level: z.enum(["debug", "info", "warn", "error"]).describe("How much is written to the log."),
   shutdown_seconds: z.int().min(0).max(3600).describe("How long running requests may take to end after SIGTERM."),
   insecure_dev_attestation: z.boolean().describe("Accepts evidence that proves nothing. For development only."),
@@ -103,6 +110,7 @@ function defaults(env: ConfigSources["env"]): Record<string, unknown> {
     attestation_collateral: [],
     attestation_references: [],
     attestation_reference_keys: [],
+    secret_drivers: [],
     log_level: "info",
     shutdown_seconds: 20,
     insecure_dev_attestation: false,
@@ -164,6 +172,7 @@ const LISTS: readonly ConfigKey[] = [
   "attestation_collateral",
   "attestation_references",
   "attestation_reference_keys",
+  "secret_drivers",
 ];
 
 function fromEnvironmentText(key: ConfigKey, text: string): unknown {

@@ -1,5 +1,7 @@
 /** Limits of the server. */
 export const SERVER_LIMITS = {
+  /** Life of a token by which the server logs in elsewhere, in seconds. */
+  identitySeconds: 600,
   configBytes: 256 * 1024,
   headerBytes: 16 * 1024,
   headersCount: 100,

@@ -12,6 +12,8 @@ import { createTokenService, type TokenService } from "../tokens/index.ts";
 import { type ApiServices, apiRoutes } from "./api.ts";
 import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
+import { createServerIdentity } from "./identity.ts";
+import { openKeepers } from "./keepers.ts";
 import { type Listening, listen } from "./listen.ts";
 import { createLog, type FindSecrets } from "./log.ts";
 import { sayMemory } from "./memory.ts";
@@ -57,7 +59,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     for (const end of ends.splice(0).reverse()) await end();
   };
   try {
-    const services = await openServices(ports, ends);
+    const services = await openServices(config, ports, ends);
     findSecrets = (line) => services.secrets.findHeld(line);
     const listening = await openDoors(options, ports, services, wrappers, ends);
     await announceBootstrap(options, services.tokens, listening.url);
@@ -82,18 +84,21 @@ function openWrappers(uris: readonly string[]): Promise<KeyWrapper[]> {
   return Promise.all(uris.map((uri) => openKeyWrapper(uri, { random: systemRandom })));
 }
 
-async function openServices(ports: Ports, ends: (() => Promise<void> | void)[]): Promise<ApiServices> {
+async function openServices(config: Config, ports: Ports, ends: (() => Promise<void> | void)[]): Promise<ApiServices> {
   const opened = <T extends { close(): Promise<void> | void }>(service: T): T => {
     ends.push(() => service.close());
     return service;
   };
   const audit = opened(await openAuditLog({ ...ports, origin: "modelkeep" }));
   const recording = { ...ports, recorder: audit };
+  const identity = createServerIdentity({ ...ports, publicUrl: config.public_url });
+  const drivers = await openKeepers({ ...recording, config, identity });
   return {
+    identity,
     audit,
     tokens: opened(await createTokenService(recording)),
     policy: opened(await createPolicyService(recording)),
-    secrets: opened(await createSecretService(recording)),
+    secrets: opened(await createSecretService({ ...recording, drivers })),
     providers: opened(await createProviderService(recording)),
   };
 }

@@ -6,26 +6,22 @@ import { before, test } from "node:test";
 import { bedrockKey } from "../../src/backends/aws/bedrock.ts";
 import { utf8 } from "../../src/base/index.ts";
 import { GuardedBytes } from "../../src/host/index.ts";
-import { openDrivers, type SecretDriver } from "../../src/secrets/index.ts";
+import type { SecretDriver } from "../../src/secrets/index.ts";
 import { motoPython } from "../../tools/peers/places.ts";
 import { CLIENT, startAzureLogins, TENANT } from "../backends/counterparts/azure.ts";
 import { startAzureSecrets } from "../backends/counterparts/azure-secrets.ts";
 import { startGoogleLogins } from "../backends/counterparts/google.ts";
 import { startGoogleSecrets } from "../backends/counterparts/google-secrets.ts";
 import { NO_MOTO, startMoto, type VaultBody } from "../backends/peers.ts";
-import { codeOf, random } from "../sealing/support.ts";
+import { codeOf } from "../sealing/support.ts";
 import { testDriver } from "./driver-contract.ts";
+import { openDriver } from "./support.ts";
 
-const limits = { attempts: 2, backoffMilliseconds: 5 };
 const REGION = "eu-central-1";
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("utf8");
 const newValue = () => `sk-${randomBytes(12).toString("hex")}`;
 
-async function open(uri: string, env: Record<string, string>): Promise<SecretDriver> {
-  const [driver] = await openDrivers([`cloud=${uri}`], { random, limits, env });
-  assert.ok(driver);
-  return driver;
-}
+const open = openDriver;
 
 async function valueAt(driver: SecretDriver, reference: string): Promise<string> {
   using key = (await driver.read(reference, { ttlSeconds: 60 })).key;

@@ -11,7 +11,8 @@ import { inspect } from "node:util";
 import { openDrivers, type SecretDriver } from "../../src/secrets/index.ts";
 import { CLIENT, startAzureLogins, TENANT } from "../backends/counterparts/azure.ts";
 import { startGoogleLogins } from "../backends/counterparts/google.ts";
-import { codeOf, random, temporaryFolder } from "../sealing/support.ts";
+import { codeOf, temporaryFolder } from "../sealing/support.ts";
+import { lonely } from "./support.ts";
 
 const CREDENTIAL = "hvs.Secret-Credential-0123456789";
 const VALUE = "sk-value-of-the-secret";
@@ -108,7 +109,7 @@ const KEEPERS: Readonly<Record<string, (scheme: string, host: string) => Promise
 };
 
 async function open({ uri, env }: Opened): Promise<SecretDriver> {
-  const [driver] = await openDrivers([`k=${uri}`], { random, limits, env });
+  const [driver] = await openDrivers([`k=${uri}`], { ...lonely, limits, env });
   assert.ok(driver);
   return driver;
 }
@@ -183,7 +184,7 @@ for (const [name, opened] of Object.entries(KEEPERS)) {
 }
 
 test("what is no keeper, a name that is taken, and a place that is none of a keeper's", async () => {
-  const ports = { random, limits, env: { VAULT_TOKEN: "x" } };
+  const ports = { ...lonely, limits, env: { VAULT_TOKEN: "x" } };
   for (const entries of [
     ["vault://h"],
     ["a=file:///x"],

@@ -1,6 +1,8 @@
 /** An in-memory store, a recorder and keys for the tests of secrets and gateway. */
 import type { AuditEvent, Recorder } from "../../src/base/index.ts";
 import { ModelkeepError } from "../../src/base/index.ts";
+import { systemRandom } from "../../src/host/index.ts";
+import { type DriverPorts, openDrivers, type SecretDriver } from "../../src/secrets/index.ts";
 import type { RecordPage, RecordStore, RecordTransaction, StoredRecord } from "../../src/store/store.ts";
 
 /** Two stores with the same `shared` are two replicas. */
@@ -83,3 +85,26 @@ export class FakeClock {
     return this.at - 1_700_000_000_000;
   }
 }
+
+/** A driver that the configuration `NAME=URI` names, without a server around it. */
+export async function openDriver(
+  uri: string,
+  env: Record<string, string>,
+  more: Partial<DriverPorts> = {},
+): Promise<SecretDriver> {
+  const [driver] = await openDrivers([`keeper=${uri}`], {
+    ...lonely,
+    limits: { attempts: 2, backoffMilliseconds: 5 },
+    env,
+    ...more,
+  });
+  if (!driver) throw new Error("no driver");
+  return driver;
+}
+
+/** A server that has no secrets and no name. */
+export const lonely: DriverPorts = {
+  random: systemRandom,
+  issueIdentity: undefined,
+  withSecret: () => Promise.reject(new Error("no secret is needed here")),
+};

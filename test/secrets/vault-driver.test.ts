@@ -6,20 +6,19 @@ import { before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { unwrapVault } from "../../src/backends/index.ts";
 import { utf8 } from "../../src/base/index.ts";
-import { openDrivers, type SecretDriver, secretError } from "../../src/secrets/index.ts";
+import { type SecretDriver, secretError } from "../../src/secrets/index.ts";
 import { startVault, VAULTS, type VaultPeer } from "../backends/peers.ts";
 import { codeOf, random } from "../sealing/support.ts";
 import { testDriver } from "./driver-contract.ts";
+import { openDriver } from "./support.ts";
 
 const limits = { attempts: 2, backoffMilliseconds: 5 };
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("utf8");
 
-async function open(peer: VaultPeer, env: Record<string, string> = {}, query = ""): Promise<SecretDriver> {
+function open(peer: VaultPeer, env: Record<string, string> = {}, query = ""): Promise<SecretDriver> {
   const insecure = peer.origin.startsWith("http:") ? `${query === "" ? "?" : "&"}insecure-http=1` : "";
   const all = { VAULT_TOKEN: peer.rootToken, ...env };
-  const [driver] = await openDrivers([`hc=vault://${peer.host}${query}${insecure}`], { random, limits, env: all });
-  assert.ok(driver);
-  return driver;
+  return openDriver(`vault://${peer.host}${query}${insecure}`, all);
 }
 
 async function done(answer: Promise<{ status: number; body: unknown }>): Promise<void> {

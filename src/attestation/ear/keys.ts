@@ -25,7 +25,7 @@ interface KnownKey extends z.output<typeof storedKey> {
 }
 
 export interface EarKeyPorts {
-  readonly store: RecordStore;
+  readonly store: RecordTransaction & Pick<RecordStore, "transaction">;
   readonly clock: Clock;
 }
 

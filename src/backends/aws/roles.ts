@@ -169,7 +169,9 @@ function missing(detail: string): Error {
 }
 
 function nobodyThere(error: unknown): never {
-  const gone = error instanceof ModelkeepError && error.code === "KMS_UNREACHABLE";
+  // 403 is what a machine says whose metadata is switched off, and a proxy that is asked for them.
+  const gone =
+    error instanceof ModelkeepError && (error.code === "KMS_UNREACHABLE" || error.code === "KMS_CREDENTIALS_REFUSED");
   if (!gone) throw error;
   throw backendError("KMS_CREDENTIALS_MISSING", {
     detail: "no keys, no profile, and no instance that has a role",

@@ -84,7 +84,8 @@ function formOf(place: AwsRolePlace, seconds: number): Record<string, string> {
   };
 }
 
-function processJson({ accessKeyId, expiration, secretKey, sessionToken }: StsKeys): Uint8Array {
+/** As AWS gives keys to programs: `credential_process`. The caller wipes it. */
+export function processJson({ accessKeyId, expiration, secretKey, sessionToken }: StsKeys): Uint8Array {
   const tail = jsonWithText("SessionToken", sessionToken, { Expiration: expiration });
   const head = jsonWithText("SecretAccessKey", secretKey, {});
   const value = concatBytes(

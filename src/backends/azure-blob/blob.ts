@@ -118,7 +118,7 @@ class AzureBlob implements ObjectService {
 
   async delete(name: string): Promise<boolean> {
     const answer = await this.#call({ method: "DELETE", name });
-    if (answer.status === 404 && xmlCode(answer) !== "ContainerNotFound") return false;
+    if (answer.status === 404 && xmlCode(answer) !== "ContainerNotFound") return answer.mayBeDone ?? false;
     if (answer.status !== 202) throw this.#refused(answer);
     return true;
   }

@@ -130,7 +130,7 @@ function fromMachine(ports: AzureLoginPorts): Login {
       headers: { metadata: "true" },
     } as const;
     const answer = await http.send(() => request, { repeatable: true }).catch(nobodyThere);
-    if (answer.status === 400 || answer.status === 404) throw missing("the machine has no such identity");
+    if ([400, 403, 404].includes(answer.status)) throw missing("the machine has no such identity");
     refuseLogin(answer, "the machine's metadata");
     return takeAccessToken(answer, "the machine's metadata");
   };

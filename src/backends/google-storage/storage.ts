@@ -145,7 +145,7 @@ class GoogleStorage implements ObjectService {
 
   async delete(name: string): Promise<boolean> {
     const answer = await this.#call({ method: "DELETE", path: this.#path(name) });
-    if (answer.status === 404) return false;
+    if (answer.status === 404) return answer.mayBeDone ?? false;
     if (answer.status !== 204 && answer.status !== 200) throw this.#refused(answer);
     return true;
   }

@@ -54,7 +54,7 @@ type Impersonation = (federated: Fresh<GuardedBytes>, scope: string) => Promise<
 const impersonated = z.object({ expireTime: z.iso.datetime({ offset: true }) });
 
 /** IAM Service Account Credentials, generateAccessToken. */
-async function openImpersonation(place: string, ports: GoogleLoginPorts): Promise<Impersonation> {
+export async function openImpersonation(place: string, ports: GoogleLoginPorts): Promise<Impersonation> {
   const http = await serviceAt(place, ports);
   const path = new URL(place).pathname;
   return async ({ value }, scope) => {

@@ -14,8 +14,18 @@ export const storeError = defineErrors("stores", {
     title: "There are no credentials for the store",
     hint: "docs/guides/stores.md says where they are looked up",
   },
-  STORE_CREDENTIALS_REFUSED: { status: 502, exit: EXIT.denied, title: "The store does not accept the credentials" },
-  STORE_DENIED: { status: 502, exit: EXIT.denied, title: "The store does not allow that" },
+  STORE_CREDENTIALS_REFUSED: {
+    status: 502,
+    exit: EXIT.denied,
+    title: "The store does not accept the credentials",
+    hint: "export others: docs/guides/stores.md says where they are looked up, and in which order",
+  },
+  STORE_DENIED: {
+    status: 502,
+    exit: EXIT.denied,
+    title: "The store does not allow that",
+    hint: "allow reading, writing and listing below the prefix: docs/guides/stores.md names what is needed",
+  },
   STORE_NOT_FOUND: {
     status: 502,
     exit: EXIT.failed,
@@ -52,7 +62,12 @@ export const storeError = defineErrors("stores", {
     title: "The store's answer is not understood",
     hint: "is it the service that the URI names, without a proxy in between?",
   },
-  STORE_REFUSED: { status: 502, exit: EXIT.failed, title: "The store refused the request" },
+  STORE_REFUSED: {
+    status: 502,
+    exit: EXIT.failed,
+    title: "The store refused the request",
+    hint: "is the URI of the right kind, and the store one that docs/guides/stores.md names?",
+  },
   BLOB_EXISTS: {
     status: 409,
     exit: EXIT.failed,

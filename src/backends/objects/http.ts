@@ -137,7 +137,7 @@ export class ObjectHttp {
       return { answer: { ...answer, body: await this.#readBody(body, limits.answerBytes) } };
     try {
       options.check(answer);
-      checkRange(answer, options.start + done, this.origin);
+      this.#checkRange(answer, options.start + done);
     } catch (error) {
       body.destroy();
       throw error;
@@ -161,6 +161,14 @@ export class ObjectHttp {
     } finally {
       arrived();
     }
+  }
+
+  /** Bytes of another place than the one asked for would be a mix that nobody could tell from the blob. */
+  #checkRange({ status, headers }: ObjectAnswer, start: number): void {
+    if (status === 200 && start <= this.#ports.limits.skippedBytes) return;
+    const from = /^bytes (\d{1,16})-\d{1,16}\/(?:\d{1,16}|\*)$/.exec(headers["content-range"] ?? "")?.[1];
+    const detail = `${this.origin}, ${status === 200 ? "it knows no ranges" : "another range"}`;
+    if (status === 200 || Number(from) !== start) throw storeError("STORE_ANSWER_INVALID", { detail });
   }
 
   async #open(
@@ -247,13 +255,6 @@ export class ObjectHttp {
     const wait = Math.max(Math.min(seconds * 1000, limits.backoffMaxMilliseconds), full * (0.5 + part / 2));
     await new Promise((resolve) => setTimeout(resolve, wait));
   }
-}
-
-/** Bytes of another place than the one asked for would be a mix that nobody could tell from the blob. */
-function checkRange({ status, headers }: ObjectAnswer, start: number, origin: string): void {
-  if (status === 200) return;
-  const from = /^bytes (\d{1,16})-\d{1,16}\/(?:\d{1,16}|\*)$/.exec(headers["content-range"] ?? "")?.[1];
-  if (Number(from) !== start) throw storeError("STORE_ANSWER_INVALID", { detail: `${origin}, another range` });
 }
 
 function codeOf(error: unknown): string {

@@ -14,6 +14,8 @@ export const STORE_LIMITS = {
   backoffMilliseconds: 200,
   /** The longest wait, also when the service asks for more. */
   backoffMaxMilliseconds: 8_000,
+  /** What is read and thrown away, of a service that knows no ranges, before a range begins. */
+  skippedBytes: 256 * 1024 * 1024,
   /** How often one read goes on where the connection broke. */
   resumes: 8,
   connections: 16,
@@ -27,12 +29,16 @@ export const STORE_LIMITS = {
   parts: 10_000,
   /** The part size of a blob whose length nobody knows. */
   unknownPartBytes: 16 * 1024 * 1024,
+  /** The largest part: a blob of more parts of that size than `parts` is larger than S3 takes. */
+  largestPartBytes: 640 * 1024 * 1024,
   /** Names in one page of a list. */
   pageNames: 250,
   /** Names of one list. */
   listNames: 1_000_000,
   /** Pages of one list: a service may send empty ones. */
   listPages: 20_000,
+  /** Pages of the list of what refers to one manifest. */
+  referrerPages: 50,
   /** Unfinished uploads that are looked at in one go. */
   unfinishedUploads: 10_000,
   /** Bearer tokens and other credentials. */

@@ -48,6 +48,8 @@ const LOGIN_ERRORS: Readonly<Record<string, Parameters<typeof storeError>[0]>> =
   KMS_ANSWER_INVALID: "STORE_ANSWER_INVALID",
   KMS_UNREACHABLE: "BLOBS_UNREACHABLE",
   KMS_TLS_REFUSED: "STORE_TLS_REFUSED",
+  KMS_THROTTLED: "STORE_THROTTLED",
+  KMS_SEALED: "STORE_REDIRECTED",
 };
 
 export function fullStorePorts(ports: StorePorts): FullStorePorts {

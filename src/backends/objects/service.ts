@@ -35,6 +35,7 @@ export interface ObjectService {
   read(name: string, tag: string, range: { start: number; end: number }, into: Uint8Array): Promise<number | undefined>;
   put(name: string, bytes: Uint8Array, condition: PutCondition): Promise<PutResult>;
   putParts(name: string, condition: PutCondition): Promise<PartUpload>;
+  /** False where there was nothing; true also where a try whose answer was lost may have deleted it. */
   delete(name: string): Promise<boolean>;
   /** One page of names that begin with the prefix; `next` is the place of the following page. */
   list(prefix: string, from: string | undefined): Promise<{ names: string[]; next: string | undefined }>;

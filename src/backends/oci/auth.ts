@@ -49,7 +49,8 @@ export class RegistryAuth {
     if (parsed?.scheme === "bearer") return this.#takeToken(access, parsed);
     const login = parsed?.scheme === "basic" ? await this.#login() : undefined;
     login?.password.wipe();
-    if (!login) throw storeError("STORE_CREDENTIALS_MISSING", { detail: this.#place.host, hint: LOGIN_HINT });
+    if (!login)
+      throw storeError("STORE_CREDENTIALS_MISSING", { detail: this.#place.host, hint: loginHint(this.#place.host) });
     if (this.#basic) throw storeError("STORE_CREDENTIALS_REFUSED", { detail: this.#place.host });
     this.#basic = true;
   }
@@ -77,7 +78,7 @@ export class RegistryAuth {
     if (answer.status === 401 || answer.status === 403)
       throw storeError(login ? "STORE_CREDENTIALS_REFUSED" : "STORE_CREDENTIALS_MISSING", {
         detail: url.host,
-        hint: LOGIN_HINT,
+        hint: loginHint(this.#place.host),
       });
     if (answer.status !== 200)
       throw storeError("STORE_ANSWER_INVALID", { detail: `${url.host}, status ${answer.status} for a token` });
@@ -99,7 +100,10 @@ function scopeOf(wanted: string | undefined, access: Access): string | undefined
   return allowed.length === 0 ? undefined : `repository:${name}:${allowed.join(",")}`;
 }
 
-const LOGIN_HINT = "docker login HOST, or set MODELKEEP_REGISTRY_HOST, _USER and _PASSWORD";
+function loginHint(host: string): string {
+  const own = `export MODELKEEP_REGISTRY_HOST=${host} MODELKEEP_REGISTRY_USER=NAME MODELKEEP_REGISTRY_PASSWORD=…`;
+  return `${own}; or docker login ${host}, where no credential helper keeps it`;
+}
 
 function tokenOf(body: Uint8Array, host: string): GuardedBytes {
   try {

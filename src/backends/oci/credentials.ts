@@ -11,9 +11,12 @@ export interface RegistryLogin {
   readonly password: GuardedBytes;
 }
 
+const text = z.string().max(STORE_LIMITS.credentialBytes);
 const config = z.object({
-  auths: z.record(z.string(), z.object({ auth: z.string().max(STORE_LIMITS.credentialBytes).optional() })).optional(),
+  auths: z.record(z.string(), z.object({ auth: text.optional(), identitytoken: text.optional() })).optional(),
 });
+
+const DOCKER_HUB = "registry-1.docker.io";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -24,7 +27,8 @@ type Env = Readonly<Record<string, string | undefined>>;
  */
 export async function findRegistryLogin(host: string, env: Env): Promise<RegistryLogin | undefined> {
   const { MODELKEEP_REGISTRY_USER: user, MODELKEEP_REGISTRY_PASSWORD: password } = env;
-  if (user !== undefined && password !== undefined && env.MODELKEEP_REGISTRY_HOST === host)
+  const own = env.MODELKEEP_REGISTRY_HOST === "docker.io" ? DOCKER_HUB : env.MODELKEEP_REGISTRY_HOST;
+  if (user !== undefined && password !== undefined && own === host)
     return { user, password: GuardedBytes.take(utf8(password)) };
   const folder = env.DOCKER_CONFIG || join(homeDirectory(), ".docker");
   const named = env.DOCKER_CONFIG ? undefined : env.REGISTRY_AUTH_FILE;
@@ -33,22 +37,27 @@ export async function findRegistryLogin(host: string, env: Env): Promise<Registr
     if (!named) return undefined;
     throw storeError("STORE_CREDENTIALS_MISSING", { detail: `REGISTRY_AUTH_FILE: there is no ${path}` });
   }
-  const text = await readFileBounded(path, STORE_LIMITS.credentialBytes);
+  const content = await readFileBounded(path, STORE_LIMITS.credentialBytes);
   try {
-    return entryOf(text, host, path);
+    return entryOf(content, host, path);
   } finally {
-    wipe(text);
+    wipe(content);
   }
 }
 
-function entryOf(text: Uint8Array, host: string, path: string): RegistryLogin | undefined {
-  const parsed = config.safeParse(parseJson(text, { maxBytes: STORE_LIMITS.credentialBytes, what: path }));
+function entryOf(file: Uint8Array, host: string, path: string): RegistryLogin | undefined {
+  const parsed = config.safeParse(parseJson(file, { maxBytes: STORE_LIMITS.credentialBytes, what: path }));
   if (!parsed.success) throw storeError("STORE_CREDENTIALS_MISSING", { detail: `${path} is not a login file` });
   const auths = parsed.data.auths ?? {};
-  const names = host === "registry-1.docker.io" ? ["https://index.docker.io/v1/", "docker.io"] : [];
-  const auth = [host, `https://${host}`, ...names].map((name) => auths[name]?.auth).find((one) => one);
-  if (auth === undefined) return undefined;
-  const bytes = fromBase64(auth);
+  const names = host === DOCKER_HUB ? ["https://index.docker.io/v1/", "docker.io"] : [];
+  const entry = [host, `https://${host}`, ...names].map((name) => auths[name]).find((one) => one?.auth);
+  if (entry?.auth === undefined) return undefined;
+  if (entry.identitytoken)
+    throw storeError("STORE_CREDENTIALS_MISSING", {
+      detail: `${path}: the entry of ${host} is an identity token, which is not read`,
+      hint: `export MODELKEEP_REGISTRY_HOST=${host}, MODELKEEP_REGISTRY_USER and MODELKEEP_REGISTRY_PASSWORD`,
+    });
+  const bytes = fromBase64(entry.auth);
   const colon = bytes?.indexOf(0x3a) ?? -1;
   if (!bytes || colon < 1) throw storeError("STORE_CREDENTIALS_MISSING", { detail: `${path}: the entry of ${host}` });
   const user = fromUtf8(bytes.subarray(0, colon));

@@ -1,5 +1,6 @@
 /** A repository of an OCI registry: blobs by digest, manifests by tag or digest, and who refers to them (distribution 1.1). */
 import { createHash } from "node:crypto";
+import { baseError } from "../../base/index.ts";
 import { isLoopback } from "../http-service.ts";
 import { refusal } from "../objects/answer.ts";
 import { storeError } from "../objects/errors.ts";
@@ -107,14 +108,32 @@ export class Registry {
     return answer.headers["oci-subject"] !== undefined;
   }
 
-  /** The index of the manifests whose subject is that digest; undefined where the registry has no such list. */
-  async referrers(digest: string): Promise<Uint8Array | undefined> {
-    const path = this.path("referrers", digest);
-    const maxBytes = this.ports.limits.manifestBytes;
-    const answer = await this.call({ access: "pull", method: "GET", path, headers: { accept: OCI_INDEX }, maxBytes });
-    if (answer.status === 200 && mediaTypeOf(answer) === OCI_INDEX) return answer.body;
-    if ([200, 400, 404, 405].includes(answer.status)) return undefined;
-    throw this.refused(answer);
+  /** The pages of the index of manifests whose subject is that digest; undefined where the registry has no such list. */
+  async referrers(digest: string): Promise<Uint8Array[] | undefined> {
+    const { manifestBytes: maxBytes, referrerPages } = this.ports.limits;
+    const first = this.path("referrers", digest);
+    const pages: Uint8Array[] = [];
+    for (let path: string | undefined = first; path !== undefined; ) {
+      if (pages.length === referrerPages)
+        throw baseError("LIMIT_EXCEEDED", { detail: `${this.place.uri}, over ${referrerPages} pages of referrers` });
+      const request = { access: "pull" as const, method: "GET" as const, path, headers: { accept: OCI_INDEX } };
+      const answer: ObjectAnswer = await this.call({ ...request, maxBytes });
+      const isList = answer.status === 200 && mediaTypeOf(answer) === OCI_INDEX;
+      if (!isList && pages.length === 0 && [200, 400, 404, 405].includes(answer.status)) return undefined;
+      if (!isList) throw this.refused(answer);
+      pages.push(answer.body);
+      path = this.#nextPage(answer, first);
+    }
+    return pages;
+  }
+
+  /** A link that leads elsewhere would get our token there, or show another list. */
+  #nextPage({ headers }: ObjectAnswer, first: string): string | undefined {
+    const [, link] = /<([^<>]{1,4096})>\s*;\s*rel="?next"?/i.exec(headers.link ?? "") ?? [];
+    if (link === undefined) return undefined;
+    const url = URL.parse(link, this.place.origin + first);
+    if (url?.origin === this.#http.origin && url.pathname === first) return `${url.pathname}${url.search}`;
+    throw storeError("STORE_ANSWER_INVALID", { detail: `${this.place.uri}, a list that goes on elsewhere` });
   }
 
   /** False where the registry deletes nothing, or does not let us. */

@@ -30,12 +30,12 @@ after(() => {
   for (const close of closing) close();
 });
 
-export async function serve(answer: (asked: Asked) => Answered): Promise<Served> {
+export async function serve(answer: (asked: Asked) => Answered | Promise<Answered>): Promise<Served> {
   const seen: string[] = [];
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
+    request.on("end", async () => {
       const url = new URL(request.url ?? "/", "http://counterpart");
       const { method = "" } = request;
       seen.push(`${method} ${url.pathname}`);
@@ -44,7 +44,7 @@ export async function serve(answer: (asked: Asked) => Answered): Promise<Served>
         status,
         body: out,
         headers,
-      } = answer({
+      } = await answer({
         method,
         path: url.pathname,
         query: url.searchParams,
