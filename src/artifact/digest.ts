@@ -45,12 +45,16 @@ export async function* readChunks(
 }
 
 /** A model's file for reads in order, into memory of the caller, who closes it. Throws MODEL_NOT_READABLE. */
-export async function openModelFile(path: string) {
+export async function openModelFile(path: string, startBytes = 0) {
   const handle = await openNoFollow(path);
+  let reached = startBytes;
   return {
     /** Fewer bytes than there is room for only at the end of the file. */
-    fill: async (room: Uint8Array): Promise<number> =>
-      (await fill(handle, Buffer.from(room.buffer, room.byteOffset, room.length), path)).length,
+    fill: async (room: Uint8Array): Promise<number> => {
+      const from = reached;
+      reached += room.length;
+      return (await fill(handle, Buffer.from(room.buffer, room.byteOffset, room.length), path, from)).length;
+    },
     close: () => handle.close(),
   };
 }
@@ -64,12 +68,17 @@ async function openNoFollow(path: string): Promise<files.FileHandle> {
   }
 }
 
-/** As much of the buffer as the file still has bytes for. */
-async function fill(handle: files.FileHandle, buffer: Buffer, path: string): Promise<Buffer> {
+/** As much of the buffer as the file still has bytes for, from that place or from where the last read ended. */
+async function fill(handle: files.FileHandle, buffer: Buffer, path: string, from?: number): Promise<Buffer> {
   let length = 0;
   try {
     while (length < buffer.length) {
-      const { bytesRead } = await handle.read(buffer, length, buffer.length - length, null);
+      const { bytesRead } = await handle.read(
+        buffer,
+        length,
+        buffer.length - length,
+        from === undefined ? null : from + length,
+      );
       if (bytesRead === 0) break;
       length += bytesRead;
     }

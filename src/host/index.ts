@@ -16,6 +16,7 @@ export * from "./process.ts";
 export * from "./scratch.ts";
 export {
   type FilePlace,
+  hashLeaf,
   hasLeafHash,
   LEAF_BYTES,
   type LeafHash,

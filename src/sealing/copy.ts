@@ -211,7 +211,7 @@ class Copy {
 }
 
 /** The next chunk is on its way while the last one is worked on. Each has memory of its own. */
-async function* readAhead(blob: OpenBlob): AsyncGenerator<Uint8Array> {
+export async function* readAhead(blob: OpenBlob): AsyncGenerator<Uint8Array> {
   const { copyChunkBytes } = SEALING_LIMITS;
   const read = (start: number) => {
     const reading = start < blob.bytes ? blob.read(start, Math.min(blob.bytes, start + copyChunkBytes)) : undefined;

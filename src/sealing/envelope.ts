@@ -1,10 +1,9 @@
 /** The key envelope: the package key wrapped for each recipient, bound to package and model, authenticated by the package key. */
-import { createHmac, hkdfSync } from "node:crypto";
 import { z } from "zod";
 import type { KeyWrapper, WrapContext, WrappedKey } from "../backends/index.ts";
 import { copySecret, equalBytes, fromBase64, ModelkeepError, parseJson, toBase64, utf8 } from "../base/index.ts";
-import { jcs } from "../codec/index.ts";
 import { GuardedBytes } from "../host/index.ts";
+import { codeOf } from "./authentication.ts";
 import { sealingError } from "./errors.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 
@@ -154,12 +153,7 @@ function contextOf(packageId: string, rootDigest: string): WrapContext {
 }
 
 function macOf(packageKey: GuardedBytes, body: Omit<KeyEnvelope, "mac">): Uint8Array {
-  return packageKey.use((key) => {
-    const macKey = new Uint8Array(hkdfSync("sha256", key, new Uint8Array(0), utf8("modelkeep envelope mac v1"), 32));
-    const mac = createHmac("sha256", macKey).update(jcs(body)).digest();
-    macKey.fill(0);
-    return new Uint8Array(mac);
-  });
+  return codeOf(packageKey, "modelkeep envelope mac v1", body);
 }
 
 function toRecipient(wrapped: WrappedKey): KeyEnvelope["recipients"][number] {

@@ -37,6 +37,30 @@ export const sealingError = defineErrors("sealing", {
   },
   OUTPUT_EXISTS: { status: 409, exit: EXIT.failed, title: "The output is there already", hint: "name a new folder" },
   OUTPUT_UNWRITABLE: { status: 500, exit: EXIT.failed, title: "The output cannot be written" },
+  PARTS_MISSING: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "Parts of the model are not sealed yet",
+    hint: "modelkeep seal MODEL --part I/N for each of them, then --join again",
+  },
+  PART_NOT_OURS: {
+    status: 422,
+    exit: EXIT.verificationFailed,
+    title: "What a part left was changed or is of another plan",
+    hint: "modelkeep seal MODEL --part I/N again for that part, then --join",
+  },
+  PARTS_DIFFER: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "The parts that are there were planned otherwise",
+    hint: "repeat what the first part was given; without --part, modelkeep seal finishes the place alone",
+  },
+  PARTS_STORE_UNFIT: {
+    status: 400,
+    exit: EXIT.usage,
+    title: "Parts cannot be sealed into a registry, where two writers would undo each other's names",
+    hint: "seal them into a bucket or a folder, then: modelkeep push SEALED oci://HOST/REPOSITORY:TAG",
+  },
   NOT_SEALED: {
     status: 404,
     exit: EXIT.failed,

@@ -34,4 +34,6 @@ export {
   verifySealed,
 } from "./open.ts";
 export type { SinkFile } from "./open-file.ts";
+export { type JoinPartsOptions, joinParts } from "./parts/join.ts";
+export { type SealedPart, type SealPartOptions, sealPart } from "./parts/seal-part.ts";
 export { type SealedPackage, type SealOptions, sealModel } from "./seal.ts";

@@ -1,10 +1,10 @@
 /** What an interrupted sealing had finished, file by file; believed only with the package key's own code and a second look. */
-import { createHash, createHmac, hkdfSync } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { z } from "zod";
 import type { BlobStore } from "../artifact/index.ts";
 import { equalBytes, fromHex, parseJson, toHex, utf8 } from "../base/index.ts";
-import { jcs } from "../codec/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
+import { codeOf } from "./authentication.ts";
 import { FLOE_HEADER_BYTES } from "./floe.ts";
 import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
@@ -42,6 +42,11 @@ export async function readJournal(
   const same = file && file.path === expected.path && file.sha256 === expected.sha256;
   if (!same || leaf_hash !== expected.leafHash || !isPlacedAt(file, index)) return undefined;
   return (await isThere(place, file)) ? file : undefined;
+}
+
+/** Whatever it says. */
+export async function hasJournal(place: Omit<JournalPlace, "packageKey">, index: number): Promise<boolean> {
+  return (await place.store.stat(nameOf(place, index))) !== undefined;
 }
 
 export async function deleteJournal(place: Omit<JournalPlace, "packageKey">, index: number): Promise<void> {
@@ -87,10 +92,5 @@ function parseOrNull(text: Uint8Array): unknown {
 }
 
 function macOf(packageKey: GuardedBytes, entry: Omit<JournalEntry, "mac">): Uint8Array {
-  return packageKey.use((key) => {
-    const macKey = new Uint8Array(hkdfSync("sha256", key, new Uint8Array(0), utf8("modelkeep journal mac v1"), 32));
-    const mac = createHmac("sha256", macKey).update(jcs(entry)).digest();
-    macKey.fill(0);
-    return new Uint8Array(mac);
-  });
+  return codeOf(packageKey, "modelkeep journal mac v1", entry);
 }

@@ -26,7 +26,13 @@ export const fileName = (index: number) => `files/${index}.floe`;
 export const leavesName = (index: number) => `files/${index}.leaves`;
 export const journalName = (index: number) => `files/${index}.done`;
 
-const hex32 = z.string().regex(/^[0-9a-f]{64}$/);
+/** What parts leave for each other until they are joined. */
+export const PARTS_FOLDER = "parts/";
+export const planName = `${PARTS_FOLDER}plan.json`;
+/** All that is left about the ranges of one file. */
+export const pieceFolder = (index: number) => `${PARTS_FOLDER}${index}/`;
+
+export const hex32 = z.string().regex(/^[0-9a-f]{64}$/);
 
 export const sealedFile = z.strictObject({
   path: z.string().min(1).max(4_096),

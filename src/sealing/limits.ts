@@ -23,6 +23,13 @@ export const SEALING_LIMITS = {
   copyBlobBytes: 64 * 1024 * 1024,
   /** Bytes that are asked of a store at once while copying. */
   copyChunkBytes: 8 * 1024 * 1024,
+  /** Parts that a model is sealed in. */
+  parts: 1_000,
+  /** A range of a file that several parts share begins at a multiple of so many segments. */
+  rangeSegments: 16,
+  /** What every part reads first, and the record of a finished piece. */
+  planBytes: 64 * 1024 * 1024,
+  pieceRecordBytes: 16 * 1024,
   /** FLOE: segments of one file. */
   segments: 2 ** 40,
 } as const;

@@ -15,8 +15,8 @@ import {
   systemErrorCode,
 } from "../host/index.ts";
 import { signingError } from "../signing/index.ts";
-import { batchesOf, type SegmentBatch } from "./batches.ts";
-import { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe } from "./floe.ts";
+import { batchesOf, rangeBytes, type SegmentBatch, type SegmentRange, wholeRange } from "./batches.ts";
+import { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
 import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 
@@ -40,6 +40,8 @@ export interface FileToSeal {
   readonly bytes: number;
   /** Where its bytes lie, when a link leads to them. */
   readonly source?: string;
+  /** The FLOE header that several sealers of the file agreed on; a new one when absent. */
+  readonly header?: Uint8Array;
 }
 
 const RECORD_BYTES = FLOE_1_MIB.encryptedSegmentBytes;
@@ -48,12 +50,10 @@ const CLEAR_BYTES = 0;
 
 /** Throws MODEL_NOT_AS_SIGNED, MODEL_CHANGED, MODEL_NOT_READABLE, and what the store throws. */
 export async function sealFile(work: SealFileWork, file: FileToSeal): Promise<layout.SealedFile> {
-  const { store, prefix, random, packageId } = work;
+  const { store, prefix } = work;
   const [blob, leaves] = [layout.fileName(file.index), layout.leavesName(file.index)];
-  const key = layout.fileKey(work.packageKey, packageId, file.path);
-  using floe = Floe.encrypt(key, layout.fileAad(packageId, file.path), FLOE_1_MIB, random);
-  key.fill(0);
-  const sealer = new FileSealer(work, file, floe);
+  using floe = floeOf(work, file);
+  const sealer = new FileSealer(work, file, floe, wholeRange(file.bytes));
   const name = layout.blobName(prefix, blob);
   const known = { bytes: layout.sealedBytes(file.bytes), modelPath: file.path };
   if (store.writeLocal) await store.writeLocal(name, (local) => sealer.writeTo(local));
@@ -69,6 +69,55 @@ export async function sealFile(work: SealFileWork, file: FileToSeal): Promise<la
     leaves_sha256: createHash("sha256").update(list).digest("hex"),
     sha256: file.sha256,
   };
+}
+
+function floeOf({ packageKey, packageId, random }: SealFileWork, { path, header }: FileToSeal): Floe {
+  const key = layout.fileKey(packageKey, packageId, path);
+  const aad = layout.fileAad(packageId, path);
+  try {
+    if (header) return Floe.decrypt(key, aad, FLOE_1_MIB, header, random);
+    return Floe.encrypt(key, aad, FLOE_1_MIB, random);
+  } finally {
+    key.fill(0);
+  }
+}
+
+/** The header for all who seal pieces of that file. */
+export function makeHeader(work: Pick<SealFileWork, "packageKey" | "packageId" | "random">, path: string): Uint8Array {
+  const key = layout.fileKey(work.packageKey, work.packageId, path);
+  using floe = Floe.encrypt(key, layout.fileAad(work.packageId, path), FLOE_1_MIB, work.random);
+  key.fill(0);
+  return floe.header;
+}
+
+export interface SealedRange {
+  /** Of the encrypted segments alone. */
+  readonly sha256: string;
+  readonly leaves: Uint8Array;
+}
+
+/**
+ * Writes the encrypted segments of a range under `name`, without the file's header; whoever hashes the file as a whole
+ * holds the leaves against it. Throws as `sealFile`.
+ */
+export async function sealRange(
+  work: SealFileWork,
+  file: FileToSeal,
+  range: SegmentRange,
+  name: string,
+): Promise<SealedRange> {
+  using floe = floeOf(work, file);
+  const sealer = new FileSealer(work, file, floe, range);
+  const hash = createHash("sha256");
+  const chunks = async function* () {
+    for await (const chunk of sealer.segments()) {
+      hash.update(chunk);
+      yield chunk;
+    }
+  };
+  const bytes = rangeBytes(file.bytes, range) + range.count * SEGMENT_OVERHEAD_BYTES;
+  await work.store.write(name, chunks(), { bytes, modelPath: file.path });
+  return { sha256: hash.digest("hex"), leaves: sealer.leafList() };
 }
 
 interface Filled {
@@ -89,16 +138,20 @@ class FileSealer {
   readonly #floe: Floe;
   readonly #hashes: readonly LeafHash[];
   readonly #lists: readonly Uint8Array[];
-  readonly #whole: Hash = createHash("sha256");
+  readonly #range: SegmentRange;
+  /** Of what is sealed from its first byte to its last. */
+  readonly #whole: Hash | undefined;
   readonly #slots = new Set<SharedArrayBuffer>();
   readonly #pending: Pending[] = [];
 
-  constructor(work: SealFileWork, file: FileToSeal, floe: Floe) {
+  constructor(work: SealFileWork, file: FileToSeal, floe: Floe, range: SegmentRange) {
     this.#work = work;
     this.#file = file;
     this.#floe = floe;
     this.#hashes = layout.leafHashesOf(work.leafHash);
-    this.#lists = this.#hashes.map((hash) => new Uint8Array(layout.leavesBytes(file.bytes, [hash])));
+    this.#lists = this.#hashes.map(() => new Uint8Array(range.count * LEAF_BYTES));
+    this.#range = range;
+    this.#whole = range.count === layout.segmentCount(file.bytes) ? createHash("sha256") : undefined;
   }
 
   /** A file that is not what was signed ends in an error before its blob has a name. */
@@ -109,6 +162,10 @@ class FileSealer {
 
   async *chunks(): AsyncGenerator<Uint8Array> {
     yield this.#floe.header;
+    yield* this.segments();
+  }
+
+  async *segments(): AsyncGenerator<Uint8Array> {
     for await (const { batch, slot } of this.#batches(undefined))
       yield new Uint8Array(slot, 0, sealedBytes(batch)).slice();
   }
@@ -121,10 +178,11 @@ class FileSealer {
   /** Sealed batches in order; the memory of one holds until the next is asked for. */
   async *#batches(local: LocalFile | undefined): AsyncGenerator<Filled> {
     const { root, threads } = this.#work;
-    const source = await openModelFile(this.#file.source ?? modelFilePath(root, this.#file.path));
+    const path = this.#file.source ?? modelFilePath(root, this.#file.path);
+    const source = await openModelFile(path, this.#range.first * SEALING_LIMITS.segmentBytes);
     let filling: Promise<Filled> | undefined;
     try {
-      for (const batch of batchesOf(this.#file.bytes, SEALING_LIMITS.batchSegments, threads.slots)) {
+      for (const batch of batchesOf(this.#file.bytes, SEALING_LIMITS.batchSegments, threads.slots, this.#range)) {
         if (this.#slots.size + 1 >= threads.slots) yield* this.#finishFirst(local);
         const filled = await filling;
         filling = this.#fill(source, batch);
@@ -154,7 +212,7 @@ class FileSealer {
     const { threads, signal } = this.#work;
     for (const [at, { index, bytes }] of batch.segments.entries()) {
       signal?.throwIfAborted();
-      this.#whole.update(plainOf(slot, at, bytes));
+      this.#whole?.update(plainOf(slot, at, bytes));
       this.#tell(index * SEALING_LIMITS.segmentBytes + bytes);
     }
     const result = threads.run({
@@ -183,8 +241,9 @@ class FileSealer {
 
   /** The file ends where it should, and is what was signed. */
   async #checkWhole(source: ModelSource): Promise<void> {
+    if (this.#range.first + this.#range.count < layout.segmentCount(this.#file.bytes)) return;
     if ((await source.fill(new Uint8Array(1))) > 0) throw this.#changed();
-    if (this.#whole.digest("hex") !== this.#file.sha256)
+    if (this.#whole && this.#whole.digest("hex") !== this.#file.sha256)
       throw signingError("MODEL_NOT_AS_SIGNED", { detail: this.#file.path });
   }
 
@@ -192,7 +251,7 @@ class FileSealer {
     for (let at = 0; at < count; at++)
       for (const [which, list] of this.#lists.entries()) {
         const from = (at * this.#lists.length + which) * LEAF_BYTES;
-        list.set(leaves.subarray(from, from + LEAF_BYTES), (first + at) * LEAF_BYTES);
+        list.set(leaves.subarray(from, from + LEAF_BYTES), (first - this.#range.first + at) * LEAF_BYTES);
       }
   }
 

@@ -48,11 +48,9 @@ export interface SealedPackage {
  */
 export async function sealModel(options: SealOptions): Promise<SealedPackage> {
   const { store, prefix, manifest } = options;
-  const leafHash = options.leafHash ?? (hasLeafHash("blake3") ? "blake3" : "sha256");
-  if (!layout.leafHashesOf(leafHash).every(hasLeafHash)) throw hostError("BLAKE3_MISSING");
-  checkSealable(options);
-  if (await store.stat(layout.blobName(prefix, layout.NAMES.seal)))
-    throw sealingError("SEALED_EXISTS", { detail: `${store.uri} ${prefix}`.trimEnd() });
+  const leafHash = chooseLeafHash(options.leafHash);
+  checkSealable(manifest, options.signer);
+  await checkUnsealed(options);
   await store.discardUnfinished(layout.blobName(prefix, "files/"));
   const { packageKey, envelope } = await startOrResume(options);
   try {
@@ -64,9 +62,21 @@ export async function sealModel(options: SealOptions): Promise<SealedPackage> {
   }
 }
 
-/** What opening will ask for is asked before the work is done. */
-function checkSealable({ manifest, signer }: SealOptions): void {
-  if (signer.keyId !== manifest.keyId) throw sealingError("SEALER_NOT_SIGNER");
+/** Throws BLAKE3_MISSING. */
+export function chooseLeafHash(wanted: layout.LeafHashName | undefined): layout.LeafHashName {
+  const leafHash = wanted ?? (hasLeafHash("blake3") ? "blake3" : "sha256");
+  if (!layout.leafHashesOf(leafHash).every(hasLeafHash)) throw hostError("BLAKE3_MISSING");
+  return leafHash;
+}
+
+export async function checkUnsealed({ store, prefix }: Pick<SealOptions, "store" | "prefix">): Promise<void> {
+  if (await store.stat(layout.blobName(prefix, layout.NAMES.seal)))
+    throw sealingError("SEALED_EXISTS", { detail: `${store.uri} ${prefix}`.trimEnd() });
+}
+
+/** What opening will ask for is asked before the work is done; who seals a part alone signs nothing. */
+export function checkSealable(manifest: VerifiedManifest, signer?: ModelSigner): void {
+  if (signer && signer.keyId !== manifest.keyId) throw sealingError("SEALER_NOT_SIGNER");
   const { method, hashType } = manifest.serialization;
   if (method !== "files" || hashType !== "sha256")
     throw sealingError("SEAL_UNSUPPORTED", { detail: `method ${method}, ${hashType}; it takes files and sha256` });
@@ -76,8 +86,8 @@ function checkSealable({ manifest, signer }: SealOptions): void {
 }
 
 /** The seal is written last: without it there is no sealed model, and the next run goes on. */
-async function finish(
-  options: SealOptions,
+export async function finish(
+  options: Omit<SealOptions, "root" | "wrappers">,
   packageId: string,
   files: readonly layout.SealedFile[],
   leafHash: layout.LeafHashName,
@@ -104,18 +114,19 @@ async function finish(
   await store.write(layout.blobName(prefix, layout.NAMES.bundle), [bundle]);
   await store.write(layout.blobName(prefix, layout.NAMES.seal), [utf8(seal)]);
   for (const index of files.keys()) await deleteJournal(options, index);
+  await deleteBelow(options, layout.PARTS_FOLDER);
   return seal;
+}
+
+export async function deleteBelow(at: Pick<SealOptions, "store" | "prefix">, folder: string): Promise<void> {
+  for await (const name of at.store.list(layout.blobName(at.prefix, folder))) await at.store.delete(name);
 }
 
 /** The envelope is written first, so that an interrupted run finds its key again through the KMS. */
 async function startOrResume(options: SealOptions): Promise<{ packageKey: GuardedBytes; envelope: KeyEnvelope }> {
   const { store, prefix, manifest, wrappers, random } = options;
   const name = layout.blobName(prefix, layout.NAMES.envelope);
-  const old = (await store.stat(name))
-    ? parseEnvelope(await store.readAll(name, SEALING_LIMITS.envelopeBytes))
-    : undefined;
-  if (old && old.root_digest !== manifest.rootDigest)
-    throw sealingError("SEALED_EXISTS", { detail: `${store.uri} ${prefix} holds another, unfinished model` });
+  const old = await readBegun(options);
   const packageKey = old ? await unwrapPackageKey(old, wrappers) : GuardedBytes.take(random.bytes(32));
   try {
     const packageId = old?.package_id ?? toHex(random.bytes(16));
@@ -126,6 +137,19 @@ async function startOrResume(options: SealOptions): Promise<{ packageKey: Guarde
     packageKey.wipe();
     throw error;
   }
+}
+
+/** The envelope of an unfinished sealing of the same model, if one was begun. Throws SEALED_EXISTS for another one's. */
+export async function readBegun({
+  store,
+  prefix,
+  manifest,
+}: Pick<SealOptions, "store" | "prefix" | "manifest">): Promise<KeyEnvelope | undefined> {
+  const name = layout.blobName(prefix, layout.NAMES.envelope);
+  if (!(await store.stat(name))) return undefined;
+  const envelope = parseEnvelope(await store.readAll(name, SEALING_LIMITS.envelopeBytes));
+  if (envelope.root_digest === manifest.rootDigest) return envelope;
+  throw sealingError("SEALED_EXISTS", { detail: `${store.uri} ${prefix} holds another, unfinished model` });
 }
 
 async function sealFiles(
@@ -140,7 +164,7 @@ async function sealFiles(
   const place = { store, prefix, packageKey };
   const files: layout.SealedFile[] = [];
   let resumedFiles = 0;
-  const threads = await startThreads(options, walked);
+  const threads = await startThreads(walked, options.threads);
   try {
     for (const [index, { name: path, digest: sha256 }] of manifest.resources.entries()) {
       const there = found.get(path);
@@ -158,14 +182,14 @@ async function sealFiles(
   }
 }
 
-function startThreads({ threads }: SealOptions, files: readonly { readonly bytes: number }[]): Promise<SealThreads> {
+export function startThreads(files: readonly { readonly bytes: number }[], threads?: number): Promise<SealThreads> {
   const workBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const slotBytes = SEALING_LIMITS.batchSegments * FLOE_1_MIB.encryptedSegmentBytes;
   return SealThreads.start({ workBytes, slotBytes, ...(threads === undefined ? {} : { threads }) });
 }
 
 /** A file that is there and not signed would silently stay behind: refused. */
-async function walkSigned(root: string, manifest: VerifiedManifest) {
+export async function walkSigned(root: string, manifest: VerifiedManifest) {
   const signed = new Set(manifest.resources.map(({ name }) => name));
   const signature = signed.has(layout.NAMES.bundle) ? [] : [layout.NAMES.bundle];
   const files = await walkModel(root, { ignore: [...manifest.serialization.ignorePaths, ...signature] });

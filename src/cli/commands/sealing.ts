@@ -21,6 +21,7 @@ import { requireYes, YES } from "../confirm.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
 import { OUTPUT_OPTIONS, openInto } from "./open-output.ts";
+import { joinAll, PARTS_OPTIONS, type PartsInput, readPart, sealOnePart } from "./sealing-parts.ts";
 import { modelRoot, signatureOf } from "./signing.ts";
 import { ANY_SIGNER_OPTIONS, readSigner } from "./signing-signer.ts";
 import { readTrust, signerData, TRUST_OPTIONS } from "./signing-trust.ts";
@@ -74,6 +75,10 @@ export const seal: Command = {
       line: "modelkeep seal ./my-model --key signer.pem --kms URI --output file:///srv/models --prefix my-model/1",
       about: "into a store",
     },
+    {
+      line: "modelkeep seal ./my-model --part 0/4 --trust signer.pub --kms URI --output s3://my-bucket/my-model",
+      about: "one of four machines; a last one says --join --key signer.pem",
+    },
   ],
   args: [{ name: "MODEL", about: "folder, or a single file" }],
   options: [
@@ -87,29 +92,26 @@ export const seal: Command = {
       about: "of the segments; blake3 where it is installed, else sha256, which every reader has",
       choices: LEAF_HASHES,
     },
+    ...PARTS_OPTIONS,
     PREFIX,
   ],
   async run(context, input) {
     const root = await modelRoot(context, input);
-    const { signer } = await readSigner(context, input);
-    const wrappers = await openWrappers(context, input);
-    const store = await openPlace(context, input.need("--output"));
-    const signed = await signedBy(context, root, signer);
-    const { random, progress, signal } = context;
-    const prefix = input.text("--prefix") ?? "";
-    const leafHash = input.text("--leaf-hash") as LeafHashName | undefined;
-    const sealed = await sealModel({
-      ...signed,
+    const part = readPart(input);
+    const openKey = async () => (await readSigner(context, input)).signer;
+    const place = async () => ({
       root,
-      signer,
-      wrappers,
-      store,
-      prefix,
-      random,
-      progress,
-      signal,
-      ...(leafHash === undefined ? {} : { leafHash }),
+      wrappers: await openWrappers(context, input),
+      store: await openPlace(context, input.need("--output")),
+      prefix: input.text("--prefix") ?? "",
     });
+    if (part) return sealOnePart(context, input, { ...(await place()), ...part }, openKey);
+    const signer = await openKey();
+    const at = await place();
+    const { store, prefix } = at;
+    const sealed = input.on("--join")
+      ? await joinAll(context, at, signer)
+      : await sealWhole(context, at, signer, input.text("--leaf-hash") as LeafHashName | undefined);
     const data = {
       store: store.uri,
       prefix,
@@ -121,6 +123,13 @@ export const seal: Command = {
     return { data, text: `sealed ${data.files} files, root ${data.root_digest}\n${store.uri} ${prefix}`.trimEnd() };
   },
 };
+
+async function sealWhole(context: CommandContext, at: PartsInput, signer: ModelSigner, leafHash?: LeafHashName) {
+  const signed = await signedBy(context, at.root, signer);
+  const { random, progress, signal } = context;
+  const watched = { random, progress, signal, ...(leafHash === undefined ? {} : { leafHash }) };
+  return sealModel({ ...signed, ...at, signer, ...watched });
+}
 
 /** The signature that is there, else a new one over every file; either way of the key that seals. */
 async function signedBy(context: CommandContext, root: string, signer: ModelSigner) {
