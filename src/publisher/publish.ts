@@ -147,6 +147,7 @@ function askPolicy({ signers, name, version, signer, ...options }: PublishOption
     atMs: signers.atMs,
     keys: [loadTrustedKey(signer.publicKeyPem)],
     promised: PROMISED,
+    sealed: true,
   });
 }
 

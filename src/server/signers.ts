@@ -67,6 +67,7 @@ class WatchedPolicy implements SignerCheck {
       statements: statementsOf(parts),
       keys: [loadTrustedKey(parts.public_key)],
       atMs: this.#ports.clock.now(),
+      sealed: true,
     }).signers;
   }
 

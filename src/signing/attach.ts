@@ -5,7 +5,7 @@ import { predicateFault, type StatementType, statementKind, typeOfPredicate } fr
 import { signingError } from "./errors.ts";
 import type { TrustedKey } from "./keys.ts";
 import { SIGNING_LIMITS } from "./limits.ts";
-import { parseManifest } from "./manifest.ts";
+import { type Manifest, parseManifest } from "./manifest.ts";
 import { readBundleParts } from "./methods/material.ts";
 import { type ReadStatement, readStatement, type StatementInput, signStatement } from "./statement.ts";
 
@@ -101,8 +101,13 @@ function checkOne(
 
 /** What a signature says the root is, with nobody's word for it: only to be compared with a digest made here. */
 export function readSignedRoot(bundle: Uint8Array | string): string {
+  return readSignedManifest(bundle).rootDigest;
+}
+
+/** The same of all that it lists. */
+export function readSignedManifest(bundle: Uint8Array | string): Manifest {
   const { envelope } = readBundleParts(
     parseJson(bundle, { maxBytes: SIGNING_LIMITS.bundleBytes, what: "signature file" }),
   );
-  return parseManifest(parseDsse(envelope).payload).rootDigest;
+  return parseManifest(parseDsse(envelope).payload);
 }

@@ -1,10 +1,11 @@
 /** Judges the signatures and statements of one model by a signer policy: which rule, who counts, what is missing. */
 import { EXIT, ModelkeepError } from "../base/index.ts";
-import { checkStatements, type NamedBytes } from "./attach.ts";
+import { checkStatements, type NamedBytes, readSignedManifest } from "./attach.ts";
 import type { StatementType } from "./attach-types.ts";
 import { type VerifiedManifest, verifyBundle } from "./bundle.ts";
 import { signingError } from "./errors.ts";
 import type { TrustedKey } from "./keys.ts";
+import type { Manifest } from "./manifest.ts";
 import type { PolicyRule, PolicySigner, SignerPolicy } from "./policy-file.ts";
 import { matchesPattern } from "./policy-pattern.ts";
 import type { SignerIdentity } from "./signer.ts";
@@ -24,6 +25,8 @@ export interface PolicyQuestion {
   readonly required?: readonly StatementType[];
   /** Statements that the caller is about to make itself. */
   readonly promised?: readonly StatementType[];
+  /** The first signature is the one that is used from here on, whoever counts: the others count for its files alone. */
+  readonly sealed?: boolean;
 }
 
 export interface PolicyFinding {
@@ -111,18 +114,20 @@ function trustOf(policy: SignerPolicy, { signers }: PolicyRule, { atMs, keys = [
 }
 
 /** A signature that does not count is told and harms nothing; the first that counts says what the others must sign. */
-function countSignatures(rule: PolicyRule, trust: Trust, { signatures, statements }: PolicyQuestion) {
-  const own = signatureFiles([...signatures, ...statements]);
+function countSignatures(rule: PolicyRule, trust: Trust, question: PolicyQuestion) {
+  const { signatures } = question;
+  const own = signatureFiles([...signatures, ...question.statements]);
+  const sealed = question.sealed && signatures[0] ? sealedManifest(signatures[0].bytes) : undefined;
   const counted: Counted[] = [];
   const findings: PolicyFinding[] = [];
   const unjudged: ModelkeepError[] = [];
   const tell = (name: string, result: PolicyFinding["result"], message: string) =>
     findings.push({ id: "signature", result, message: `${name}: ${message}` });
-  for (const { name, bytes } of signatures) {
+  for (const [index, { name, bytes }] of signatures.entries()) {
     try {
       const manifest = verifyBundle(bytes, trust);
       const signer = rule.signers.find((one) => isSigner(one, manifest.signer));
-      const base = counted[0]?.manifest ?? manifest;
+      const base = counted[0]?.manifest ?? (index > 0 ? sealed?.() : undefined) ?? manifest;
       if (!signer) tell(name, "failed", "it is of none of the rule's signers");
       else if (!isSameModel(base, manifest, own)) tell(name, "failed", `${signer.name} signed another model`);
       else {
@@ -138,6 +143,15 @@ function countSignatures(rule: PolicyRule, trust: Trust, { signatures, statement
   }
   if (unjudged[0] && unjudged.length === signatures.length) throw unjudged[0];
   return { counted, findings };
+}
+
+/** Read only when it does not count itself; who signed it is for the caller, who uses it. */
+function sealedManifest(bundle: Uint8Array | string): () => Manifest {
+  let read: Manifest | undefined;
+  return () => {
+    read ??= readSignedManifest(bundle);
+    return read;
+  };
 }
 
 function isSigner({ keyIds, authorities, identities }: PolicySigner, signer: SignerIdentity): boolean {
@@ -163,7 +177,7 @@ function signatureFiles(given: readonly NamedBytes[]): (path: string) => boolean
  * The root digest does not hold the names, so names and digests are compared one by one. What the first signer left
  * out, the others must have left out knowingly.
  */
-function isSameModel(base: VerifiedManifest, other: VerifiedManifest, own: (path: string) => boolean): boolean {
+function isSameModel(base: Manifest, other: Manifest, own: (path: string) => boolean): boolean {
   if (base === other) return true;
   const { serialization: ours } = base;
   const { serialization: theirs } = other;

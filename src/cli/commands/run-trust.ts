@@ -49,7 +49,7 @@ export async function acceptedKeys(
   if (!policy) return publicKeys;
   const keys = publicKeys.map(loadTrustedKey);
   const ref = `${model.name}@${model.version}`;
-  const { base } = requirePolicy(policy, { model: ref, ...(await readSealedSet(model)), keys, atMs });
+  const { base } = requirePolicy(policy, { model: ref, ...(await readSealedSet(model)), keys, atMs, sealed: true });
   const { pem, keyId } = base.manifest.signerKey;
   if (keys.length > 0 && !keys.some((key) => key.keyId === keyId))
     throw signingError("SIGNER_NOT_TRUSTED", { detail: `the policy accepts key ${keyId}, --trust does not name it` });
