@@ -10,10 +10,12 @@ import { systemClock } from "../../src/host/index.ts";
 import { Metrics } from "../../src/server/metrics.ts";
 import { openSignerCheck, type SignedParts } from "../../src/server/signers.ts";
 import {
+  judgeByPolicy,
   loadEcSigner,
   type ModelSigner,
   makeBundle,
   makeStatement,
+  readSignerPolicy,
   type StatementType,
 } from "../../src/signing/index.ts";
 import { codeOf, makePair, temporaryFolder } from "../sealing/support.ts";
