@@ -1,13 +1,19 @@
 /** Stores whose owner is the attacker: answers that never end, that drip, that send elsewhere, and what two writers do to each other. */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTcpServer } from "node:net";
+import { join } from "node:path";
 import { after, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { type BlobStore, openBlobStore } from "../../src/artifact/index.ts";
+import { backendError } from "../../src/backends/errors.ts";
 import { openAzureBlob, type StoreLimits } from "../../src/backends/index.ts";
+import { findRegistryLogin } from "../../src/backends/oci/credentials.ts";
 import { parseOciUri } from "../../src/backends/oci/place.ts";
-import { codeOf, MIB, random } from "../sealing/support.ts";
+import type { ModelkeepError } from "../../src/base/index.ts";
+import { codeOf, MIB, random, temporaryFolder } from "../sealing/support.ts";
 import { FaultyProxy } from "./faulty-proxy.ts";
 import { listAll } from "./store-contract.ts";
 import { QUICK, S3_ENV, startAzurite, startMotoS3, startRegistry } from "./store-peers.ts";
@@ -369,4 +375,156 @@ test("a place that no host can be is a usage error", async () => {
   for (const uri of ["oci://../a", "oci://host:99999/a", "oci://999.1.1.1/a", "oci://[::1/a", "oci://[1::2::3]/a"])
     assert.equal(await codeOf(() => openBlobStore(uri, { env: {}, random })), "STORE_URI_INVALID", uri);
   assert.equal(await codeOf(() => openBlobStore("s3://bucket/\ud800", { env: aws, random })), "STORE_URI_INVALID");
+});
+
+test("referrers come in pages, of this registry alone, and not without end", async () => {
+  const seal = Buffer.from("{}");
+  const body = model({ "seal.json": seal });
+  const refer = (text: string, serial: number) =>
+    model(
+      { "envelope.json": Buffer.from(text) },
+      {
+        artifactType: "application/vnd.modelkeep.key-envelope.v1+json",
+        subject: { mediaType: MANIFEST, digest: digest(body), size: body.length },
+        annotations: { "org.opencontainers.image.title": "envelope.json", "vnd.modelkeep.serial": String(serial) },
+      },
+    );
+  const [old, newest] = [refer("old", 0), refer("newest", 1)];
+  const known = new Map([body, old, newest].map((text) => [digest(text), text]));
+  let next: (page: number) => string | undefined = () => undefined;
+  const server = await hostile((asked, answer) => {
+    const url = new URL(asked.url ?? "", "http://x");
+    const reference = url.pathname.split("/").at(-1) ?? "";
+    if (url.pathname.includes("/referrers/")) {
+      const page = Number(url.searchParams.get("page") ?? 0);
+      const of = page === 0 ? old : newest;
+      const manifests = [{ mediaType: MANIFEST, digest: digest(of), size: of.length }];
+      const link = next(page);
+      answer.writeHead(200, {
+        "content-type": "application/vnd.oci.image.index.v1+json",
+        ...(link === undefined ? {} : { link: `<${link}>; rel="next"` }),
+      });
+      return void answer.end(JSON.stringify({ schemaVersion: 2, manifests }));
+    }
+    const found = reference === "v1" ? body : known.get(reference);
+    answer.writeHead(found === undefined ? 404 : 200, { "content-type": MANIFEST }).end(found);
+  });
+  const path = `/v2/models/x/referrers/${digest(body)}`;
+  next = (page) => (page === 0 ? `${path}?page=1` : undefined);
+  assert.equal((await (await server.oci()).stat("envelope.json"))?.bytes, "newest".length);
+  next = (page) => `${path}?page=${page + 1}`;
+  assert.equal(await codeOf(async () => (await server.oci({ referrerPages: 5 })).stat("a")), "LIMIT_EXCEEDED");
+  const other = await hostile((_, answer) => void answer.writeHead(404).end());
+  for (const away of [`${other.origin}${path}?page=1`, "/v2/other/secret/manifests/latest", `${path}/../x`]) {
+    next = () => away;
+    assert.equal(await codeOf(async () => (await server.oci()).stat("a")), "STORE_ANSWER_INVALID", away);
+  }
+  assert.equal(other.asked.length, 0);
+});
+
+test("a server without ranges is not read from the start again and again", async () => {
+  const server = await hostile((asked, answer) => {
+    if (asked.method === "HEAD")
+      return void answer.writeHead(200, { etag: '"a"', "content-length": String(2 ** 40) }).end();
+    answer.writeHead(200, { etag: '"a"' });
+    answer.end(Buffer.alloc(2_000, 7));
+  });
+  const store = await server.s3({ skippedBytes: 1_000 });
+  assert.deepEqual([...(await store.read("a", 1_000, 1_002))], [7, 7]);
+  assert.equal(await codeOf(() => store.read("a", 1_001, 1_002)), "STORE_ANSWER_INVALID");
+});
+
+test("a blob that says it is larger than any store takes is not gathered in memory", async () => {
+  const server = await hostile((_, answer) => void answer.writeHead(500).end());
+  let taken = 0;
+  const endless = async function* () {
+    for (; taken < 64; taken++) yield new Uint8Array(MIB);
+  };
+  const store = await server.s3({ attempts: 1 });
+  assert.equal(await codeOf(() => store.write("a", endless(), { bytes: 2 ** 52 })), "LIMIT_EXCEEDED");
+  assert.ok(taken <= 1, String(taken));
+});
+
+test("a login of a registry that is kept elsewhere says so", async () => {
+  const server = await hostile(
+    (_, answer) => void answer.writeHead(401, { "www-authenticate": 'Basic realm="x"' }).end(),
+  );
+  const { host } = new URL(server.origin);
+  const folder = temporaryFolder();
+  const open = (content: object, env: Record<string, string> = { DOCKER_CONFIG: folder }) => {
+    writeFileSync(join(folder, "config.json"), JSON.stringify(content), { mode: 0o600 });
+    return openBlobStore(`oci://${host}/models/x:v1`, { env, random, limits: QUICK });
+  };
+  for (const content of [{}, { credsStore: "desktop", auths: { [host]: {} } }]) {
+    const store = await open(content);
+    await assert.rejects(store.stat("a"), (error: ModelkeepError) => {
+      assert.equal(error.code, "STORE_CREDENTIALS_MISSING");
+      assert.match(error.hint ?? "", new RegExp(`MODELKEEP_REGISTRY_HOST=${host} `));
+      return true;
+    });
+  }
+  const auth = Buffer.from("00000000-0000-0000-0000-000000000000:").toString("base64");
+  const token = await open({ auths: { [host]: { auth, identitytoken: "secret-token" } } });
+  await assert.rejects(token.stat("a"), (error: ModelkeepError) => {
+    assert.equal(error.code, "STORE_CREDENTIALS_MISSING");
+    return !`${error.message}${error.detail}${error.hint}`.includes("secret-token");
+  });
+  const named = await open({}, { REGISTRY_AUTH_FILE: join(folder, "none.json") });
+  assert.equal(await codeOf(() => named.stat("a")), "STORE_CREDENTIALS_MISSING");
+});
+
+test("what a login refuses or puts off has the store's names", async () => {
+  const ports = (code: Parameters<typeof backendError>[0]) => ({
+    env: { AZURE_STORAGE_SERVICE_ENDPOINT: "http://127.0.0.1:1/modelkeep" },
+    random,
+    limits: QUICK,
+    tokens: { token: () => Promise.reject(backendError(code, { detail: "the login" })) },
+  });
+  for (const [code, expected] of [
+    ["KMS_CREDENTIALS_REFUSED", "STORE_CREDENTIALS_REFUSED"],
+    ["KMS_THROTTLED", "STORE_THROTTLED"],
+    ["KMS_SEALED", "STORE_REDIRECTED"],
+  ] as const) {
+    const store = await openBlobStore("az://modelkeep/models", ports(code));
+    assert.equal(await codeOf(() => store.stat("a")), expected, code);
+  }
+});
+
+test("a deletion whose answer is lost was a deletion", async (t) => {
+  if (typeof azurite === "string") return t.skip(azurite);
+  const proxy = await FaultyProxy.start(azurite.origin);
+  const env = { ...azurite.env, AZURE_STORAGE_SERVICE_ENDPOINT: `${proxy.origin}/modelkeep` };
+  const store = await openBlobStore(azurite.uri("lost-deletion"), { env, random, limits: QUICK });
+  await store.write("a", [Buffer.from("x")]);
+  let deletions = 0;
+  proxy.break(({ method }) => (method === "DELETE" && ++deletions === 1 ? { loseAnswer: true } : undefined));
+  assert.equal(await store.delete("a"), true);
+  assert.equal(deletions, 2);
+  assert.equal(await store.delete("a"), false);
+});
+
+test("Docker Hub's login goes by either of its names, and by no other", async () => {
+  const login = { MODELKEEP_REGISTRY_USER: "u", MODELKEEP_REGISTRY_PASSWORD: "p" };
+  const found = async (name: string, host: string) =>
+    (await findRegistryLogin(host, { ...login, MODELKEEP_REGISTRY_HOST: name, DOCKER_CONFIG: "/nothing" }))?.user;
+  assert.equal(await found("docker.io", "registry-1.docker.io"), "u");
+  assert.equal(await found("registry-1.docker.io", "registry-1.docker.io"), "u");
+  assert.equal(await found("docker.io", "docker.io.evil.example"), undefined);
+  assert.equal(await found("docker.io", "evil.example"), undefined);
+});
+
+test("a folder is not walked where no name can begin with the prefix", async () => {
+  const folder = temporaryFolder();
+  const store = await openBlobStore(pathToFileURL(folder).href);
+  for (const name of ["a/1", "a/b/2", "ab/3", "c/4"]) await store.write(name, []);
+  mkdirSync(join(folder, "c", ...Array.from({ length: 80 }, () => "d")), { recursive: true });
+  const listed = async (prefix: string) => {
+    const names: string[] = [];
+    for await (const name of store.list(prefix)) names.push(name);
+    return names;
+  };
+  assert.deepEqual(await listed("a"), ["a/1", "a/b/2", "ab/3"]);
+  assert.deepEqual(await listed("a/"), ["a/1", "a/b/2"]);
+  assert.deepEqual(await listed("a/b/2"), ["a/b/2"]);
+  assert.equal(await codeOf(() => listed("c")), "LIMIT_EXCEEDED");
 });

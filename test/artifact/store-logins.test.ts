@@ -172,16 +172,32 @@ test("Google: a part whose answer is lost is asked for, and a session elsewhere 
   assert.ok(bytes.equals(await store.readAll("a", bytes.length)));
 });
 
-test("the settings of a store are those that stores look at, and none for a folder", () => {
+test("the settings of a store are those that it looks at itself, and none for a folder", () => {
   const env = {
     AWS_REGION: "x",
     AZURE_STORAGE_KEY: "y",
+    GOOGLE_APPLICATION_CREDENTIALS: "g",
+    CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE: "c",
+    MODELKEEP_REGISTRY_PASSWORD: "p",
+    MODELKEEP_TOKEN: "t",
+    SSL_CERT_FILE: "s",
     HOME: "/root",
     OPENAI_API_KEY: "z",
     DOCKER_CONFIG: "/d",
     EMPTY: undefined,
   };
-  assert.deepEqual(storeSettings("s3://b/c", env), { AWS_REGION: "x", AZURE_STORAGE_KEY: "y", DOCKER_CONFIG: "/d" });
+  assert.deepEqual(storeSettings("s3://b/c", env), { AWS_REGION: "x", SSL_CERT_FILE: "s" });
+  assert.deepEqual(storeSettings("az://b/c", env), { AZURE_STORAGE_KEY: "y", SSL_CERT_FILE: "s" });
+  assert.deepEqual(storeSettings("gs://b/c", env), {
+    GOOGLE_APPLICATION_CREDENTIALS: "g",
+    CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE: "c",
+    SSL_CERT_FILE: "s",
+  });
+  assert.deepEqual(storeSettings("oci://b/c", env), {
+    MODELKEEP_REGISTRY_PASSWORD: "p",
+    SSL_CERT_FILE: "s",
+    DOCKER_CONFIG: "/d",
+  });
   assert.deepEqual(storeSettings("file:///x", env), {});
 });
 

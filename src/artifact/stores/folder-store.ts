@@ -108,12 +108,12 @@ export class FolderStore implements BlobStore {
   }
 
   async *list(prefix: string): AsyncGenerator<string> {
-    const names = (await listFolder(this.#root, "", 0)).filter((name) => name.startsWith(prefix) && isBlobName(name));
+    const names = (await listFolder(this.#root, prefix)).filter((name) => name.startsWith(prefix) && isBlobName(name));
     yield* names.sort(compareCodePoints);
   }
 
   async discardUnfinished(prefix: string): Promise<void> {
-    for (const name of await listFolder(this.#root, "", 0)) {
+    for (const name of await listFolder(this.#root, prefix)) {
       const isTemporary = name.slice(name.lastIndexOf("/") + 1).startsWith(TEMPORARY);
       if (isTemporary && name.startsWith(prefix)) await files.rm(join(this.#root, name), { force: true });
     }
@@ -245,13 +245,16 @@ async function writeAll(handle: files.FileHandle, parts: readonly Uint8Array[]):
   }
 }
 
-async function listFolder(root: string, folder: string, depth: number): Promise<string[]> {
+/** Folders in which no name can begin with the prefix are left out. */
+async function listFolder(root: string, prefix: string, folder = "", depth = 0): Promise<string[]> {
   if (depth > ARTIFACT_LIMITS.depth)
     throw baseError("LIMIT_EXCEEDED", { detail: `folders are nested deeper than ${ARTIFACT_LIMITS.depth}` });
   const names: string[] = [];
   for (const entry of await readFolder(join(root, folder))) {
     const name = folder === "" ? entry.name : `${folder}/${entry.name}`;
-    if (entry.isDirectory()) for (const inner of await listFolder(root, name, depth + 1)) names.push(inner);
+    const mayHold = `${name}/`.startsWith(prefix) || prefix.startsWith(`${name}/`);
+    if (entry.isDirectory() && mayHold)
+      for (const inner of await listFolder(root, prefix, name, depth + 1)) names.push(inner);
     else if (entry.isFile()) names.push(name);
   }
   return names;

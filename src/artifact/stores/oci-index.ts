@@ -28,9 +28,12 @@ export async function loadIndex(registry: Registry): Promise<OciIndex> {
 /** Of two under one name the one with the larger serial counts: a registry may not let the older one be deleted. */
 async function loadReferrers(registry: Registry, subject: string): Promise<Map<string, manifests.Referrer>> {
   const { uri } = registry.place;
-  const listed = (await registry.referrers(subject)) ?? (await fallbackIndex(registry, subject));
+  const pages = (await registry.referrers(subject)) ?? (await fallbackIndex(registry, subject));
+  const listed = pages.flatMap((page) => manifests.readReferrerIndex(page, uri));
+  if (listed.length > ARTIFACT_LIMITS.ociReferrers)
+    throw baseError("LIMIT_EXCEEDED", { detail: `${uri}, over ${ARTIFACT_LIMITS.ociReferrers} referrers` });
   const found = new Map<string, manifests.Referrer>();
-  for (const digest of listed ? manifests.readReferrerIndex(listed, uri) : []) {
+  for (const digest of new Set(listed)) {
     const answer = await registry.manifest(digest, OCI_MANIFEST);
     if (answer?.mediaType !== OCI_MANIFEST) continue;
     const referrer = manifests.readReferrer(answer.bytes, subject, uri);
@@ -39,8 +42,9 @@ async function loadReferrers(registry: Registry, subject: string): Promise<Map<s
   return found;
 }
 
-async function fallbackIndex(registry: Registry, subject: string): Promise<Uint8Array | undefined> {
-  return (await registry.manifest(manifests.fallbackTag(subject), OCI_INDEX))?.bytes;
+async function fallbackIndex(registry: Registry, subject: string): Promise<Uint8Array[]> {
+  const found = await registry.manifest(manifests.fallbackTag(subject), OCI_INDEX);
+  return found ? [found.bytes] : [];
 }
 
 /**

@@ -29,15 +29,18 @@ const OBJECTS: Readonly<Record<string, typeof openS3>> = {
   s3: openS3,
 };
 
-const SETTINGS =
-  /^(?:AWS_|AZURE_|GOOGLE_|GCE_METADATA_|MODELKEEP_REGISTRY_)|^(?:CLOUDSDK_CONFIG|STORAGE_EMULATOR_HOST|DOCKER_CONFIG|REGISTRY_AUTH_FILE|SSL_CERT_FILE)$/;
+const SETTINGS: Readonly<Record<string, RegExp>> = {
+  az: /^(?:AZURE_.*|SSL_CERT_FILE)$/,
+  gs: /^(?:GOOGLE_.*|GCE_METADATA_.*|CLOUDSDK_CONFIG|CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE|STORAGE_EMULATOR_HOST|SSL_CERT_FILE)$/,
+  oci: /^(?:MODELKEEP_REGISTRY_.*|DOCKER_CONFIG|REGISTRY_AUTH_FILE|SSL_CERT_FILE)$/,
+  s3: /^(?:AWS_.*|SSL_CERT_FILE)$/,
+};
 
 /** The part of an environment that a store of that URI looks at; nothing for a folder. */
 export function storeSettings(uri: string, env: Readonly<Record<string, string | undefined>>): Record<string, string> {
   const settings: Record<string, string> = {};
-  if (uri.startsWith("file:")) return settings;
-  for (const [name, value] of Object.entries(env))
-    if (value !== undefined && SETTINGS.test(name)) settings[name] = value;
+  const own = SETTINGS[uri.slice(0, Math.max(0, uri.indexOf("://")))];
+  for (const [name, value] of Object.entries(env)) if (value !== undefined && own?.test(name)) settings[name] = value;
   return settings;
 }
 

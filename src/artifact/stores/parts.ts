@@ -1,5 +1,6 @@
 /** Cuts a stream of chunks into parts of one size, and says which is the last. */
 import type { StoreLimits } from "../../backends/index.ts";
+import { baseError } from "../../base/index.ts";
 import type { BlobChunks } from "../blob-store.ts";
 
 export interface Part {
@@ -9,10 +10,12 @@ export interface Part {
 
 const MIB = 1024 * 1024;
 
-/** Parts of one size, whole MiB, so that a blob of that length has no more parts than are allowed. */
+/** Parts of one size, whole MiB, so that a blob of that length has no more parts than are allowed; else LIMIT_EXCEEDED. */
 export function partBytesFor(bytes: number | undefined, limits: StoreLimits): number {
   if (bytes === undefined) return Math.max(limits.partBytes, Math.min(limits.unknownPartBytes, limits.partBytes * 2));
   const least = Math.ceil(bytes / (limits.parts * 0.9));
+  if (least > limits.largestPartBytes)
+    throw baseError("LIMIT_EXCEEDED", { detail: `a blob of ${bytes} bytes is larger than stores take` });
   return least <= limits.partBytes ? limits.partBytes : Math.ceil(least / MIB) * MIB;
 }
 
