@@ -9,6 +9,8 @@ import {
   huggingFaceFolder,
   huggingFacePython,
   huggingFaceRequirement,
+  kubernetesFolder,
+  kubernetesRequirement,
   modelSigningFolder,
   modelSigningPython,
   modelSigningRequirements,
@@ -30,6 +32,7 @@ const PEERS: Readonly<Record<string, () => void>> = {
   bom: installBomPeers,
   "fake-gcs": buildFakeGcs,
   huggingface: installHuggingFace,
+  kubernetes: installKubernetes,
   "model-signing": installModelSigning,
   moto: installMoto,
   registry: () => buildGoPeer(registrySource, registryBinary(), () => []),
@@ -97,6 +100,15 @@ function installHuggingFace(): void {
   run("python3", ["-m", "venv", huggingFaceFolder]);
   run(huggingFacePython(), ["-m", "pip", "install", "--quiet", huggingFaceRequirement]);
   writeFileSync(finished, huggingFaceRequirement);
+}
+
+function installKubernetes(): void {
+  const finished = join(kubernetesFolder, "installed");
+  if (existsSync(finished) && readFileSync(finished, "utf8") === kubernetesRequirement) return;
+  rmSync(kubernetesFolder, { recursive: true, force: true });
+  run("python3", ["-m", "venv", kubernetesFolder]);
+  run(join(kubernetesFolder, "bin", "python"), ["-m", "pip", "install", "--quiet", kubernetesRequirement]);
+  writeFileSync(finished, kubernetesRequirement);
 }
 
 function installModelSigning(): void {

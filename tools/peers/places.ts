@@ -77,6 +77,14 @@ export function huggingFacePython(): string {
   return join(huggingFaceFolder, "bin", "python");
 }
 
+export const kubernetesRequirement = "kubernetes-validate==1.37.0";
+export const kubernetesFolder = join(peersFolder, "kubernetes");
+
+/** Holds manifests against the schemas of Kubernetes' own API. */
+export function kubernetesValidator(): string {
+  return join(kubernetesFolder, "bin", "kubernetes-validate");
+}
+
 const SOFTHSM = [
   "/usr/lib/softhsm/libsofthsm2.so",
   "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
