@@ -6,6 +6,7 @@ export { openAzureSecrets } from "./azure/secrets.ts";
 export { openAzureBlob } from "./azure-blob/blob.ts";
 export { openGoogleSecrets } from "./google/secrets.ts";
 export { openGoogleStorage } from "./google-storage/storage.ts";
+export { takeMembers } from "./json-bytes.ts";
 export { createKeyFile } from "./key-file/key-file.ts";
 export * from "./key-wrapper.ts";
 export { BACKEND_LIMITS } from "./limits.ts";

@@ -37,6 +37,19 @@ export function takeMember(text: Uint8Array, path: readonly string[]): Uint8Arra
   }
 }
 
+/**
+ * Every member of an object, as `takeMember` takes it; nulls are left out. The caller wipes the values, and what is left
+ * of the text. Throws KMS_ANSWER_INVALID also for more than `most` members.
+ */
+export function takeMembers(text: Uint8Array, most: number): { readonly name: string; readonly value: Uint8Array }[] {
+  const names = new Scanner(text).names();
+  if (names.length > most) throw backendError("KMS_ANSWER_INVALID", { detail: `over ${most} members` });
+  return names.flatMap((name) => {
+    const value = takeMember(text, [name]);
+    return value ? [{ name, value }] : [];
+  });
+}
+
 /** Strings and what holds others become a string of stars, numbers become ones; words stay. */
 function blot(value: Uint8Array): void {
   const first = value[0] ?? 0;
@@ -51,6 +64,7 @@ function invalid(): Error {
 
 class Scanner {
   readonly #text: Uint8Array;
+  readonly #names: string[] = [];
   #at = 0;
 
   constructor(text: Uint8Array) {
@@ -62,6 +76,12 @@ class Scanner {
     this.#space();
     if (this.#at !== this.#text.length) throw invalid();
     return found;
+  }
+
+  /** Of the members of the document itself. */
+  names(): readonly string[] {
+    this.find([]);
+    return this.#names;
   }
 
   /** Goes past the value; returns the part of it that the path names. */
@@ -84,6 +104,7 @@ class Scanner {
     this.#members(CLOSE_OBJECT, () => {
       if (this.#text[this.#at] !== QUOTE) throw invalid();
       const name = this.#string();
+      if (depth === 0) this.#names.push(Buffer.from(unescaped(name)).toString());
       this.#expect(COLON);
       const wanted = path?.[0] !== undefined && equalBytes(unescaped(name), path[0]);
       if (wanted && seen) throw invalid();

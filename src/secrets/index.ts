@@ -1,6 +1,7 @@
 /** Floor 5: secrets and their leases. */
 export * from "./dotenv.ts";
 export * from "./driver.ts";
+export { asSecretErrors } from "./drivers/keeper.ts";
 export { type DriverPorts, openDrivers } from "./drivers/open.ts";
 export * from "./errors.ts";
 export * from "./forms.ts";

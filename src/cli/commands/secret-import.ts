@@ -1,51 +1,14 @@
-/** modelkeep secret import FILE: from .env files into the server, and out of the file. */
-import { resolve } from "node:path";
+/** modelkeep secret import SOURCE: from .env files and Vault into the server, and out of the file. */
 import { ModelkeepError, wipe } from "../../base/index.ts";
 import { type ApiClient, listSecrets, putSecret } from "../../contract/index.ts";
-import { files, readFileBounded } from "../../host/index.ts";
-import { parseDotenv, SECRET_LIMITS } from "../../secrets/index.ts";
+import { SECRET_LIMITS } from "../../secrets/index.ts";
 import type { Command, CommandContext, CommandInput } from "../command.ts";
 import { cliError } from "../errors.ts";
+import { type Found, IMPORT_HINT, type ImportSource, openSource } from "./secret-import-source.ts";
 import { sealForServer } from "./secret-input.ts";
-
-/** A value on its way; whoever takes it wipes it. */
-interface Found {
-  readonly variable: string;
-  readonly value: Uint8Array;
-}
-
-/** Where values come from. Another keeper of secrets is one more of these. */
-interface ImportSource {
-  read(): Promise<readonly Found[]>;
-  /** Absent where nothing can be taken away. */
-  remove?(): Promise<void>;
-}
 
 /** Names of variables that hold no setting but a secret. */
 const SECRET_NAME = /KEY|TOKEN|SECRET|PASSW|PWD|CREDENTIAL|PRIVATE|DSN|DATABASE_URL|CONNECTION_STRING/i;
-
-const HINT = "modelkeep secret import .env --dry-run";
-
-function openSource(context: CommandContext, text: string): ImportSource {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
-    throw cliError("USAGE", { detail: "only .env files can be imported", hint: HINT });
-  const path = resolve(context.cwd, text);
-  return {
-    async read() {
-      const bytes = await readFileBounded(path, SECRET_LIMITS.dotenvBytes);
-      try {
-        return parseDotenv(bytes).map(({ name, value }) => ({ variable: name, value }));
-      } finally {
-        wipe(bytes);
-      }
-    },
-    async remove() {
-      const { size } = await files.stat(path);
-      await files.writeFile(path, new Uint8Array(size), { flag: "r+" });
-      await files.rm(path);
-    },
-  };
-}
 
 type State = "new" | "imported" | "exists" | "setting" | "empty" | "invalid";
 
@@ -66,28 +29,38 @@ const WORDS: Readonly<Record<State, string>> = {
 
 export const secretImport: Command = {
   name: "secret import",
-  about: "Take the secrets of a .env file into the server; what looks like a setting stays. Values are never shown.",
+  about:
+    "Take the secrets of a .env file, or of a path of Vault or OpenBao, into the server; what looks like a setting stays in the file. Values are never shown.",
   examples: [
     { line: "modelkeep secret import .env --dry-run", about: "says what would be done" },
     {
       line: "modelkeep secret import .env --prefix billing/ --delete-source",
       about: "as billing/OPENAI_API_KEY and so on",
     },
+    { line: "modelkeep secret import vault://vault.example/kv/billing --prefix billing/", about: "each field of it" },
+    {
+      line: "modelkeep secret import vault://vault.example --wrapped-token-file - --wrapped-from kv/data/billing",
+      about: "what was wrapped for you; a token that somebody used before is an alarm",
+    },
   ],
-  args: [{ name: "FILE", about: "a .env file" }],
+  args: [{ name: "SOURCE", about: "a .env file, vault://HOST/PATH, or vault://HOST with a wrapping token" }],
   options: [
     { flag: "--prefix", value: "TEXT", about: "stands before each variable's name in the secret's", default: "" },
     { flag: "--only", value: "VARIABLE", about: "take this one, whatever it looks like", repeatable: true },
     { flag: "--all", about: "take all, also what looks like a setting" },
     { flag: "--dry-run", about: "change nothing" },
+    { flag: "--wrapped-token-file", value: "FILE", about: "a wrapping token of Vault; `-` reads standard input" },
+    { flag: "--wrapped-from", value: "PATH", about: "where it must have been made, as the API has it" },
     { flag: "--delete-source", about: "overwrite and delete the file when everything in it was imported" },
   ],
   async run(context, input) {
-    const source = openSource(context, input.arg(0));
+    const source = openSource(context, input);
+    if (input.on("--delete-source") && !source.remove)
+      throw cliError("USAGE", { detail: "only a file is deleted from here", hint: IMPORT_HINT });
     const found = await source.read();
     try {
       const api = await context.client();
-      const outcomes = await importAll(context, api, input, found);
+      const outcomes = await importAll(context, api, input, { found, mixed: source.mixed });
       const removed = await removeSource(context, input, source, outcomes);
       return {
         data: { secrets: outcomes, source_deleted: removed },
@@ -103,16 +76,16 @@ async function importAll(
   context: CommandContext,
   api: ApiClient,
   input: CommandInput,
-  found: readonly Found[],
+  { found, mixed }: { readonly found: readonly Found[]; readonly mixed: boolean },
 ): Promise<readonly Outcome[]> {
   const only = input.all("--only");
   const missing = only.find((name) => !found.some(({ variable }) => variable === name));
-  if (missing !== undefined) throw cliError("USAGE", { detail: `the file has no ${missing}`, hint: HINT });
+  if (missing !== undefined) throw cliError("USAGE", { detail: `there is no ${missing}`, hint: IMPORT_HINT });
   const known = new Set((await api.call(listSecrets, {})).secrets.map(({ name }) => name));
   const outcomes: Outcome[] = [];
   for (const { variable, value } of found.filter(({ variable: name }) => only.length === 0 || only.includes(name))) {
     const secret = `${input.text("--prefix") ?? ""}${variable}`;
-    const wanted = only.length > 0 || input.on("--all") || SECRET_NAME.test(variable);
+    const wanted = only.length > 0 || input.on("--all") || !mixed || SECRET_NAME.test(variable);
     const state = stateOf(value, known.has(secret), wanted);
     if (state === "new" && !input.on("--dry-run")) {
       await importOne(context, api, secret, value);
@@ -152,6 +125,10 @@ async function removeSource(
     await source.remove();
     context.talk("the file is gone; if it was ever committed or copied, rotate the keys: modelkeep secret rotate NAME");
     return true;
+  }
+  if (!source.remove) {
+    context.talk("the values are there as before: take them out, or link them in place of a copy");
+    return false;
   }
   const why = input.on("--delete-source") ? "the file was not deleted: not everything in it was imported; " : "";
   context.talk(`${why}take the values out of the file, and rotate them if it was ever committed or copied`);

@@ -26,7 +26,9 @@ const RULES: readonly CommandOption[] = [
 
 export function describeSecret(info: z.output<typeof secretInfo>): string {
   const tried = info.candidate === undefined ? "" : `, ${info.candidate} is being tried`;
-  return `${info.name}  version ${info.version}${tried}  ${info.updated_at}${info.about ? `  ${info.about}` : ""}`;
+  const driver = info.versions.find(({ version }) => version === info.version)?.driver;
+  const elsewhere = driver === undefined || driver === "embedded" ? "" : ` by ${driver}`;
+  return `${info.name}  version ${info.version}${elsewhere}${tried}  ${info.updated_at}${info.about ? `  ${info.about}` : ""}`;
 }
 
 /** Undefined when no rule is named. */
@@ -78,7 +80,7 @@ export const secretLink: Command = {
   ],
   args: [NAME],
   options: [
-    { flag: "--driver", value: "KIND", about: "a driver that the server is configured with", required: true },
+    { flag: "--driver", value: "NAME", about: "a driver that the server is configured with", required: true },
     { flag: "--reference", value: "TEXT", about: "where the driver finds the value", required: true },
     ABOUT,
     ...RULES,
@@ -110,7 +112,7 @@ export const secretRules: Command = {
 
 export const secretList: Command = {
   name: "secret list",
-  about: "Names and versions of the secrets; never a value.",
+  about: "Names and versions of the secrets, and who keeps those that the server does not; never a value.",
   examples: [{ line: "modelkeep secret list", about: "one line each" }],
   async run(context) {
     const data = await (await context.client()).call(listSecrets, {});
