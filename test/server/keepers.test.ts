@@ -1,0 +1,141 @@
+/** The whole server with drivers: OpenBao behind it, providers that believe its tokens, and the command line's import. */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { test } from "node:test";
+import { getPolicy, linkSecret, listSecrets, rotateIdentityKey, setPolicy } from "../../src/contract/index.ts";
+import { startFederation } from "../backends/counterparts/federation.ts";
+import { NO_OPENBAO, startVault, type VaultPeer } from "../backends/peers.ts";
+import { Stage } from "../cli/stage.ts";
+import { codeOf } from "../sealing/support.ts";
+import { startTestServer, type TestServer } from "./support.ts";
+
+const PERMIT = `\n@id("app")\npermit (principal == Workload::"app", action == Action::"checkoutSecret", resource);\n`;
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function prepared(): Promise<VaultPeer | undefined> {
+  const peer = await startVault("openbao");
+  for (const [path, body] of [
+    ["sys/mounts/kv", { type: "kv" }],
+    ["sys/mounts/lent", { type: "leased" }],
+    ["kv/app", { OPENAI_API_KEY: "sk-canary-kv", port: 5432 }],
+    ["lent/role", { value: "sk-canary-lent", ttl: "300s" }],
+  ] as const)
+    assert.equal((await peer?.ask("POST", path, body))?.status ?? 204, 204);
+  return peer;
+}
+
+/** `value` is in a string for the time of the test. */
+async function taken(connection: Awaited<ReturnType<TestServer["workload"]>>, name: string): Promise<string> {
+  await using key = await connection.checkOut(name);
+  return key.use((bytes) => Buffer.from(bytes).toString());
+}
+
+test("secrets that stay in OpenBao are leased, shared, and given back; nothing of them is on the server's disk or in its log", async (t) => {
+  const peer = await prepared();
+  if (!peer) return t.skip(NO_OPENBAO);
+  process.env.VAULT_TOKEN = peer.rootToken;
+  const flags = { secret_drivers: [`bao=vault://${peer.host}?insecure-http=1`] };
+  const server = await startTestServer({ flags });
+  try {
+    const { api } = server.admin;
+    const { text, version } = await api.call(getPolicy, {});
+    await api.call(setPolicy, { body: { text: text + PERMIT, if_version: version } });
+    for (const [name, reference] of [
+      ["kv", "kv/app#OPENAI_API_KEY"],
+      ["lent", "lent/role#value"],
+      ["gone", "kv/no#x"],
+    ] as const)
+      await api.call(linkSecret, { params: { name }, body: { driver: "bao", reference } });
+    const { secrets } = await api.call(listSecrets, {});
+    assert.deepEqual(
+      secrets.map(({ versions }) => versions[0]?.driver),
+      ["bao", "bao", "bao"],
+    );
+    assert.equal(
+      await codeOf(() => api.call(linkSecret, { params: { name: "x" }, body: { driver: "bao", reference: "../x" } })),
+      "SECRET_REFERENCE_INVALID",
+    );
+    const app = await server.workload("app");
+    assert.equal(await taken(app, "kv"), "sk-canary-kv");
+    assert.equal(await taken(app, "lent"), "sk-canary-lent");
+    assert.equal(await codeOf(() => taken(app, "gone")), "SECRET_NOT_FOUND");
+    for (let tries = 0; (await peer.ask("LIST", "sys/leases/lookup/lent/role/")).status !== 404; tries++) {
+      assert.ok(tries < 100, "the lease is not given back");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.ok(!server.lines.join("\n").includes("sk-canary"));
+    for (const entry of readdirSync(server.folder, { recursive: true, withFileTypes: true }))
+      if (entry.isFile())
+        assert.ok(!readFileSync(join(entry.parentPath, entry.name)).includes("sk-canary"), entry.name);
+  } finally {
+    await server.stop();
+  }
+});
+
+test("a provider finds the server's keys by discovery and gives a token, also after a rotation", async () => {
+  const port = await freePort();
+  const issuer = `http://127.0.0.1:${port}`;
+  const provider = await startFederation(issuer, "modelkeep:oa");
+  const flags = {
+    listen: `127.0.0.1:${port}`,
+    public_url: issuer,
+    secret_drivers: [`oa=federation:openai?provider=idp_1&at=${provider.origin}`],
+  };
+  const server = await startTestServer({ flags });
+  try {
+    const { api } = server.admin;
+    const { text, version } = await api.call(getPolicy, {});
+    await api.call(setPolicy, { body: { text: text + PERMIT, if_version: version } });
+    await api.call(linkSecret, { params: { name: "openai" }, body: { driver: "oa", reference: "svc_acct_1" } });
+    const app = await server.workload("app");
+    assert.ok(provider.given.has(await taken(app, "openai")));
+    const { keys } = await api.call(rotateIdentityKey, { body: {} });
+    assert.equal(keys.length, 2, "what the first one signed is still believed");
+    assert.ok(provider.given.has(await taken(app, "openai")));
+    assert.equal(provider.claims.length, 2);
+    assert.equal(await codeOf(() => app.api.call(rotateIdentityKey, { body: {} })), "FORBIDDEN");
+  } finally {
+    await server.stop();
+  }
+});
+
+test("the command line imports a path of OpenBao, and what was wrapped for it, once", async (t) => {
+  const peer = await prepared();
+  if (!peer) return t.skip(NO_OPENBAO);
+  const stage = new Stage();
+  try {
+    await stage.setUp(["server"]);
+    stage.names.set("VAULT_TOKEN", peer.rootToken);
+    const at = (path: string) => `'vault://${peer.host}${path}?insecure-http=1'`;
+    const dry = await stage.shell(`modelkeep secret import ${at("/kv/app")} --prefix app/ --dry-run`);
+    assert.equal(dry.stdout, "app/OPENAI_API_KEY  would be imported\napp/port  would be imported\n");
+    const done = await stage.shell(`modelkeep secret import ${at("/kv/app")} --prefix app/ --only OPENAI_API_KEY`);
+    assert.deepEqual([done.code, done.stdout], [0, "app/OPENAI_API_KEY  imported\n"]);
+    const lent = await stage.shell(`modelkeep secret import ${at("/lent/role")}`);
+    assert.equal(lent.code, 2, "what ends is not copied");
+    const wrap = await fetch(`${peer.origin}/v1/kv/app`, {
+      headers: { "x-vault-token": peer.rootToken, "x-vault-wrap-ttl": "60s" },
+    });
+    const { wrap_info: info } = (await wrap.json()) as { wrap_info: { token: string } };
+    const line = `modelkeep secret import ${at("")} --wrapped-token-file - --prefix w/`;
+    const foreign = await stage.shell(`${line} --wrapped-from kv/other`, { stdin: `${info.token}\n` });
+    assert.equal(foreign.code, 4, "made elsewhere");
+    const opened = await stage.shell(`${line} --wrapped-from kv/app`, { stdin: `${info.token}\n` });
+    assert.deepEqual([opened.code, opened.stdout], [0, "w/OPENAI_API_KEY  imported\nw/port  imported\n"]);
+    const again = await stage.shell(`${line} --wrapped-from kv/app`, { stdin: `${info.token}\n` });
+    assert.equal(again.code, 4, "used before");
+    for (const { stdout, stderr } of [dry, done, lent, foreign, opened, again])
+      assert.ok(![info.token, peer.rootToken, "sk-canary"].some((secret) => `${stdout}${stderr}`.includes(secret)));
+  } finally {
+    await stage.end();
+  }
+});
