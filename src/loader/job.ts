@@ -18,6 +18,7 @@ const jobSchema = z.strictObject({
   public_keys: z.array(z.string()).min(1),
   /** Of the seal that the outer half has verified; the inner half verifies again and refuses another one. */
   root_digest: z.string(),
+  files_digest: z.string(),
   package_id: z.string(),
   /** Size of the memory file system. */
   mount_bytes: z.int().positive(),

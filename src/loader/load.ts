@@ -2,8 +2,8 @@
 import { openBlobStore } from "../artifact/index.ts";
 import type { Progress, Random } from "../base/index.ts";
 import type { GuardedBytes } from "../host/index.ts";
-import { openSealedPackage, type VerifiedSeal } from "../sealing/index.ts";
-import { pinKeys } from "../signing/index.ts";
+import { openSealedPackage, sealingError, type VerifiedSeal } from "../sealing/index.ts";
+import { filesDigestOf, pinKeys } from "../signing/index.ts";
 import type { Job, ReadyStatus } from "./job.ts";
 import { mountMemory } from "./mount.ts";
 import { createFolderSink } from "./sink.ts";
@@ -31,6 +31,8 @@ export async function loadModel(job: Job, packageKey: GuardedBytes, ports: LoadP
     expected: { rootDigest: job.root_digest, packageId: job.package_id },
     ...ports,
   });
+  if (filesDigestOf(seal.manifest) !== job.files_digest)
+    throw sealingError("SEALED_TAMPERED", { detail: "the store holds other names of files than a moment ago" });
   await into.close();
   await mount.close();
   return { ...sizeOf(seal), root_digest: seal.manifest.rootDigest, key_id: seal.manifest.keyId, no_swap: mount.noSwap };

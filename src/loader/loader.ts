@@ -13,6 +13,8 @@ export interface RunSealedOptions {
   readonly trust: { readonly publicKeys: readonly string[] };
   /** The hex root digest that was published; a sealed model of another one is refused. */
   readonly rootDigest?: string;
+  /** `filesDigestOf` of what the signers signed; other names of files over the same root are refused. */
+  readonly filesDigest?: string;
   /** The package that the key was released for; another one is refused. */
   readonly packageId?: string;
   /** Program and its words; `{model}` becomes the folder of the model. */

@@ -5,7 +5,7 @@ import { openBlobStore, storeSettings } from "../artifact/index.ts";
 import type { ModelkeepError } from "../base/index.ts";
 import { type GuardedBytes, LockedScratch, os, signalGroup, spawnProcess, systemErrorCode } from "../host/index.ts";
 import { sealingError, type VerifiedSeal, verifySealed } from "../sealing/index.ts";
-import { pinKeys } from "../signing/index.ts";
+import { filesDigestOf, pinKeys } from "../signing/index.ts";
 import { loaderError } from "./errors.ts";
 import { encodeJob, type Job, type ReadyStatus, type Status, statusReader, toError } from "./job.ts";
 import { launchWords } from "./launch.ts";
@@ -51,6 +51,7 @@ async function prepare(options: RunSealedOptions): Promise<Plan> {
     prefix: options.prefix,
     public_keys: [...options.trust.publicKeys],
     root_digest: seal.manifest.rootDigest,
+    files_digest: filesDigestOf(seal.manifest),
     package_id: seal.packageId,
     mount_bytes: mountBytes(size),
     folder,
@@ -64,11 +65,12 @@ async function prepare(options: RunSealedOptions): Promise<Plan> {
 
 /** Needs no key: a model that is not the published one is refused before anything else happens. */
 async function verifyStored(options: RunSealedOptions): Promise<VerifiedSeal> {
-  const { storeUri, prefix, rootDigest, packageId } = options;
+  const { storeUri, prefix, rootDigest, filesDigest, packageId } = options;
   const store = await openBlobStore(storeUri, { env: options.env });
   const seal = await verifySealed({ store, prefix, trust: pinKeys(options.trust.publicKeys) });
   const same =
     (rootDigest === undefined || rootDigest === seal.manifest.rootDigest) &&
+    (filesDigest === undefined || filesDigest === filesDigestOf(seal.manifest)) &&
     (packageId === undefined || packageId === seal.packageId);
   if (same) return seal;
   throw sealingError("SEALED_TAMPERED", { detail: "the store holds another model than the one that was asked for" });

@@ -24,7 +24,7 @@ export { openKeylessSigner } from "./keyless-sign/open.ts";
 export type { KeylessModelSigner, KeylessOptions } from "./keyless-sign/sign.ts";
 export { loadEcSigner, loadTrustedKey, type ModelSigner, type TrustedKey } from "./keys.ts";
 export { SIGNING_LIMITS } from "./limits.ts";
-export type { HashType, Manifest, Resource, Serialization } from "./manifest.ts";
+export { filesDigestOf, type HashType, type Manifest, type Resource, type Serialization } from "./manifest.ts";
 export { type CertificateFiles, withCertificates } from "./methods/certificate.ts";
 export { judgeByPolicy, type PolicyFinding, type PolicyQuestion, type PolicyVerdict, requirePolicy } from "./policy.ts";
 export { readSignerPolicy, rereadSignerPolicy, type SignerPolicy } from "./policy-file.ts";

@@ -63,6 +63,14 @@ export function rootDigestOf(resources: readonly Resource[]): string {
   return hash.digest("hex");
 }
 
+/** Lower-case hex SHA-256 over names and digests, in whatever order they are listed: the root digest does not hold the names. */
+export function filesDigestOf({ resources }: Pick<Manifest, "resources">): string {
+  const pairs = resources.map(({ name, digest }) => JSON.stringify([name, digest])).sort();
+  return createHash("sha256")
+    .update(`[${pairs.join(",")}]`)
+    .digest("hex");
+}
+
 /** Parses payload bytes whose signature has been checked. Throws BUNDLE_INVALID, or MODEL_NOT_AS_SIGNED when it contradicts itself. */
 export function parseManifest(payload: Uint8Array): Manifest {
   const parsed = statement.safeParse(

@@ -25,6 +25,7 @@ import { LOADER_LIMITS } from "../../src/loader/limits.ts";
 import { checkRoom } from "../../src/loader/room.ts";
 import { createFolderSink } from "../../src/loader/sink.ts";
 import { checkSwap, parseSwaps } from "../../src/loader/swap.ts";
+import { filesDigestOf, trustKeys, verifyBundle } from "../../src/signing/index.ts";
 import { canMount, packageKeyOf, type SealedFixture, scratchFolder, sealFixture } from "./support.ts";
 
 const INSIDE = fileURLToPath(new URL("../../src/loader/inside.ts", import.meta.url));
@@ -52,6 +53,7 @@ function jobOf(fixture: SealedFixture, change: Partial<Job> = {}): Job {
     prefix: fixture.prefix,
     public_keys: [fixture.publicKey],
     root_digest: fixture.sealed.rootDigest,
+    files_digest: filesDigestOf(verifyBundle(fixture.bundle, trustKeys([fixture.publicKey]))),
     package_id: fixture.sealed.packageId,
     mount_bytes: 64 * 1024 * 1024,
     folder: mkdtempSync(join(fixture.folder, "mount-")),
@@ -86,6 +88,7 @@ test("the inner half loads, or says by code why not", { timeout: 120_000 }, asyn
     ["MEMORY_TOO_SMALL", await wireOf(fixture, { mount_bytes: 1024 * 1024 })],
     ["MEMORY_MOUNT_FAILED", await wireOf(fixture, { folder: join(fixture.folder, "nowhere") })],
     ["SEALED_TAMPERED", await wireOf(fixture, { root_digest: "00".repeat(32) })],
+    ["SEALED_TAMPERED", await wireOf(fixture, { files_digest: "00".repeat(32) })],
     ["SEALED_TAMPERED", await wireOf(fixture, { package_id: "00".repeat(16) })],
     ["BLOB_NOT_FOUND", await wireOf(fixture, { prefix: "other" })],
     ["STORE_URI_UNKNOWN", await wireOf(fixture, { store_uri: "gopher://x" })],
@@ -112,6 +115,7 @@ test("a job and a status survive the wire, junk never gives one", () => {
       prefix: text,
       public_keys: fc.array(text, { minLength: 1, maxLength: 3 }),
       root_digest: text,
+      files_digest: text,
       package_id: text,
       mount_bytes: fc.integer({ min: 1 }),
       folder: text,

@@ -12,6 +12,7 @@ const job = JSON.parse(process.argv[2] ?? "") as {
   kekUri: string;
   publicKeys: string[];
   rootDigest?: string;
+  filesDigest?: string;
   wrongKey: boolean;
   allowSwap: boolean;
   command: string[];
@@ -32,6 +33,7 @@ try {
     packageKey: await packageKey(),
     trust: { publicKeys: job.publicKeys },
     ...(job.rootDigest === undefined ? {} : { rootDigest: job.rootDigest }),
+    ...(job.filesDigest === undefined ? {} : { filesDigest: job.filesDigest }),
     command: job.command,
     env: process.env,
     cwd: process.cwd(),

@@ -143,6 +143,10 @@ loaderTest("another root digest than the published one: the program never starts
   await neverStarts(await sealFixture(t), "SEALED_TAMPERED", { rootDigest: "ab".repeat(32) });
 });
 
+loaderTest("other names of files than those that were signed: the program never starts", async (t) => {
+  await neverStarts(await sealFixture(t), "SEALED_TAMPERED", { filesDigest: "ab".repeat(32) });
+});
+
 loaderTest("a wrong key: the program never starts", async (t) => {
   await neverStarts(await sealFixture(t), "SEALED_TAMPERED", { wrongKey: true });
 });

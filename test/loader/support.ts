@@ -107,6 +107,7 @@ export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly publicKeys?: readonly string[];
   readonly rootDigest?: string;
+  readonly filesDigest?: string;
   readonly wrongKey?: boolean;
   readonly allowSwap?: boolean;
   /** Words before node: strace, setpriv. */
@@ -138,6 +139,7 @@ export function startLoader(fixture: Omit<SealedFixture, "weights">, options: Ch
     kekUri: fixture.kekUri,
     publicKeys: options.publicKeys ?? [fixture.publicKey],
     rootDigest: options.rootDigest,
+    filesDigest: options.filesDigest,
     wrongKey: options.wrongKey === true,
     allowSwap: options.allowSwap === true,
     command: options.command,

@@ -6,7 +6,7 @@ import { type TestContext, test } from "node:test";
 import { openBlobStore } from "../../src/artifact/index.ts";
 import { createInsecureDevCollector } from "../../src/attestation/index.ts";
 import { createKeyFile, openKeyWrapper } from "../../src/backends/index.ts";
-import { acceptedKeys } from "../../src/cli/commands/run-trust.ts";
+import { acceptedSigner } from "../../src/cli/commands/run-trust.ts";
 import { OID, toPem } from "../../src/codec/index.ts";
 import { getPolicy, setPolicy } from "../../src/contract/index.ts";
 import { systemClock, systemRandom } from "../../src/host/index.ts";
@@ -100,7 +100,7 @@ test("a certificate holder and an identity publish, get their keys released, and
   for (const [version, signer] of Object.entries(signers)) {
     const { model } = await publishSealed({ ...options, signer, version });
     assert.equal(model.signer_key_id, signer.keyId, version);
-    const keys = await acceptedKeys({ publicKeys: [], policy }, model, Date.now());
+    const { publicKeys: keys } = await acceptedSigner({ publicKeys: [], policy }, model, Date.now());
     assert.deepEqual(keys, [signer.publicKeyPem], version);
     const place = { store: options.store, prefix: model.prefix };
     assert.equal((await verifySealed({ ...place, trust: pinKeys(keys) })).packageId, model.package_id, version);

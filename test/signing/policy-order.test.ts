@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { openBlobStore } from "../../src/artifact/index.ts";
 import { createInsecureDevCollector } from "../../src/attestation/index.ts";
 import { createKeyFile, openKeyWrapper } from "../../src/backends/index.ts";
-import { acceptedKeys } from "../../src/cli/commands/run-trust.ts";
+import { acceptedSigner } from "../../src/cli/commands/run-trust.ts";
 import { getPolicy, listAudit, listModels, type PublishedModel, setPolicy } from "../../src/contract/index.ts";
 import { systemRandom } from "../../src/host/index.ts";
 import { type PublishOptions, publishSealed } from "../../src/publisher/index.ts";
@@ -183,7 +183,7 @@ test("a host runs only what its own policy accepts, from what lies in the store"
   const keysFor = async (rule: string, publicKeys: string[] = [], of: PublishedModel = model) => {
     stage.rule(rule);
     const policy = await readSignerPolicy(join(stage.folder, "signers.yaml"));
-    return acceptedKeys({ publicKeys, policy }, of, Date.now());
+    return (await acceptedSigner({ publicKeys, policy }, of, Date.now())).publicKeys;
   };
   assert.deepEqual(await keysFor(TWO), [publisher.publicPem]);
   assert.deepEqual(await keysFor(TWO, [publisher.publicPem]), [publisher.publicPem]);

@@ -6,6 +6,7 @@ import type { PublishedModel } from "../../contract/index.ts";
 import { readFileBounded } from "../../host/index.ts";
 import { SEALED_NAMES } from "../../sealing/index.ts";
 import {
+  filesDigestOf,
   loadTrustedKey,
   type NamedBytes,
   readSignerPolicy,
@@ -40,20 +41,27 @@ export async function readRunTrust(context: CommandContext, input: CommandInput,
   return { publicKeys: await Promise.all(paths.map(read)), policy };
 }
 
-/** The keys that the sealed model may be signed with. Throws SIGNER_POLICY_REFUSED, SIGNER_NOT_TRUSTED. */
-export async function acceptedKeys(
+export interface AcceptedSigner {
+  /** PEM. */
+  readonly publicKeys: readonly string[];
+  /** Of the files that a policy's signers signed. */
+  readonly filesDigest?: string;
+}
+
+/** What the sealed model may be signed with, and which files it may hold. Throws SIGNER_POLICY_REFUSED, SIGNER_NOT_TRUSTED. */
+export async function acceptedSigner(
   { publicKeys, policy }: RunTrust,
   model: PublishedModel,
   atMs: number,
-): Promise<readonly string[]> {
-  if (!policy) return publicKeys;
+): Promise<AcceptedSigner> {
+  if (!policy) return { publicKeys };
   const keys = publicKeys.map(loadTrustedKey);
   const ref = `${model.name}@${model.version}`;
   const { base } = requirePolicy(policy, { model: ref, ...(await readSealedSet(model)), keys, atMs, sealed: true });
   const { pem, keyId } = base.manifest.signerKey;
   if (keys.length > 0 && !keys.some((key) => key.keyId === keyId))
     throw signingError("SIGNER_NOT_TRUSTED", { detail: `the policy accepts key ${keyId}, --trust does not name it` });
-  return [pem];
+  return { publicKeys: [pem], filesDigest: filesDigestOf(base.manifest) };
 }
 
 /** What lies beside the signature, and what was made where the model was sealed. */

@@ -19,7 +19,7 @@ import { CODE_BYTES, ensureEnrolled } from "../connect.ts";
 import { cliError } from "../errors.ts";
 import { formatBytes } from "../terminal.ts";
 import { DEVICE_OPTIONS, devicesOf, GUEST_KINDS, openGuestCollector } from "./attest-collect.ts";
-import { acceptedKeys, RUN_TRUST_OPTIONS, readRunTrust } from "./run-trust.ts";
+import { acceptedSigner, RUN_TRUST_OPTIONS, readRunTrust } from "./run-trust.ts";
 
 const HINT = "modelkeep run keeper@1 --trust signer.pub --tee insecure-dev -- PROGRAM {model}";
 
@@ -116,7 +116,7 @@ async function runModel(
   const trust = await readRunTrust(context, input, HINT);
   const report = reporter(context, api, asked.ref, model);
   try {
-    const publicKeys = await acceptedKeys(trust, model, context.clock.now());
+    const { publicKeys, ...accepted } = await acceptedSigner(trust, model, context.clock.now());
     await verifyStored(model, publicKeys);
     const collector = await openCollector(context, input.need("--tee"), launch);
     await tellPromises(context, collector.kind);
@@ -132,6 +132,7 @@ async function runModel(
       prefix: model.prefix,
       packageKey,
       trust: { publicKeys },
+      ...accepted,
       rootDigest: model.root_digest,
       packageId: model.package_id,
       command: [asked.program, ...asked.words],
