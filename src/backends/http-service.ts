@@ -1,6 +1,7 @@
 /** The one HTTP client of the key services: bounded in size and time, no redirects, repeats with a growing wait. */
+import type { Readable } from "node:stream";
 import { type Dispatcher, Pool } from "undici";
-import { ModelkeepError } from "../base/index.ts";
+import { copySecret, ModelkeepError } from "../base/index.ts";
 import { readFileBounded } from "../host/index.ts";
 import { backendError } from "./errors.ts";
 import { BACKEND_LIMITS } from "./limits.ts";
@@ -42,6 +43,8 @@ export interface SendOptions {
 
 const LATER = new Set([429, 502, 503, 504]);
 const TLS_CODE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|EPROTO$|HOSTNAME_MISMATCH)/;
+/** What is read from a connection at once. */
+const READ_BYTES = 64 * 1024;
 /** OpenSSL wipes its copy of what it decrypted. Node names no constant for it. */
 const SSL_OP_CLEANSE_PLAINTEXT = 1 << 1;
 
@@ -63,6 +66,7 @@ export class HttpService {
         timeout: connectMilliseconds,
         secureOptions: SSL_OP_CLEANSE_PLAINTEXT,
         minVersion: "TLSv1.2",
+        onread: readInto(Buffer.alloc(READ_BYTES)),
         ...(tls.ca ? { ca: Buffer.from(tls.ca) } : {}),
         ...(tls.certificate && tls.key ? { cert: Buffer.from(tls.certificate), key: Buffer.from(tls.key) } : {}),
       },
@@ -149,6 +153,18 @@ function single(value: string | string[] | undefined): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
+/** Node reads into a block that it copies from and frees as it is; so it gets one of ours, which is wiped each time. */
+function readInto(block: Uint8Array) {
+  return {
+    buffer: block,
+    callback(this: Readable, length: number, bytes: Uint8Array): boolean {
+      const read = Buffer.from(bytes.subarray(0, length));
+      bytes.fill(0, 0, length);
+      return this.push(read);
+    },
+  };
+}
+
 async function readBody(stream: Dispatcher.ResponseData["body"]): Promise<Uint8Array> {
   const room = Buffer.alloc(BACKEND_LIMITS.answerBytes);
   let length = 0;
@@ -161,7 +177,7 @@ async function readBody(stream: Dispatcher.ResponseData["body"]): Promise<Uint8A
     chunk.fill(0);
     length += chunk.length;
   }
-  const body = Uint8Array.from(room.subarray(0, length));
+  const body = copySecret(room.subarray(0, length));
   room.fill(0, 0, length);
   return body;
 }

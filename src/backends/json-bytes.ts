@@ -166,7 +166,7 @@ class Scanner {
 
 /** RFC 8259, section 7; a lone surrogate has no bytes. */
 function unescaped(text: Uint8Array): Uint8Array {
-  const room = new Uint8Array(text.length);
+  const room = copySecret(text);
   let to = 0;
   try {
     for (let at = 0; at < text.length; ) {

@@ -36,7 +36,8 @@ export function percentEncoded(secret: Uint8Array): Uint8Array {
     if (UNRESERVED.test(String.fromCharCode(byte))) encoded.push(byte);
     else encoded.push(PERCENT, HEX[byte >> 4] ?? 0, HEX[byte & 15] ?? 0);
   }
-  const value = Uint8Array.from(encoded);
+  const value = new Uint8Array(new ArrayBuffer(encoded.length));
+  value.set(encoded);
   encoded.fill(0);
   return value;
 }

@@ -71,7 +71,7 @@ export function jsonWithBase64Url(
 export function takeBase64Url(text: Uint8Array, name: string): TakenSecret {
   const { secret: encoded, rest } = takeText(text, name);
   const foreign = URL_LETTERS.some(([standard]) => encoded.includes(standard)) || encoded.includes(PAD);
-  const padded = new Uint8Array(Math.ceil(encoded.length / 4) * 4).fill(PAD);
+  const padded = new Uint8Array(new ArrayBuffer(Math.ceil(encoded.length / 4) * 4)).fill(PAD);
   padded.set(encoded);
   for (const [to, from] of URL_LETTERS) replaceByte(padded, from, to);
   const secret = foreign || encoded.length % 4 === 1 ? undefined : decodeBase64(padded);
@@ -186,7 +186,7 @@ function startOfValue(text: Buffer, name: string): number {
 
 /** RFC 4648, section 4; the caller wipes it. */
 export function encodeBase64(bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array(Math.ceil(bytes.length / 3) * 4).fill(PAD);
+  const out = new Uint8Array(new ArrayBuffer(Math.ceil(bytes.length / 3) * 4)).fill(PAD);
   for (let from = 0, to = 0; from < bytes.length; from += 3, to += 4) {
     const left = bytes.length - from;
     const group = ((bytes[from] ?? 0) << 16) | ((bytes[from + 1] ?? 0) << 8) | (bytes[from + 2] ?? 0);
@@ -200,7 +200,8 @@ export function encodeBase64(bytes: Uint8Array): Uint8Array {
 export function decodeBase64(text: Uint8Array): Uint8Array | undefined {
   const padding = text.at(-1) !== PAD ? 0 : text.at(-2) !== PAD ? 1 : 2;
   if (text.length % 4 !== 0) return undefined;
-  const out = new Uint8Array((text.length / 4) * 3 - padding);
+  // Outside of the heap, as in copySecret.
+  const out = new Uint8Array(new ArrayBuffer((text.length / 4) * 3 - padding));
   const digits = text.length - padding;
   let bits = 0;
   let held = 0;

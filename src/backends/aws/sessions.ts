@@ -1,5 +1,5 @@
 /** Keys of a role of AWS for a time (STS AssumeRole), also as a bearer key of Bedrock. */
-import { concatBytes, utf8, wipe } from "../../base/index.ts";
+import { concatBytes, copySecret, utf8, wipe } from "../../base/index.ts";
 import { GuardedBytes } from "../../host/index.ts";
 import { FORM } from "../oauth.ts";
 import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
@@ -65,7 +65,7 @@ export class AwsSessions {
   }
 
   #bearer(keys: StsKeys, region: string, lifeSeconds: number): Uint8Array {
-    using secretKey = GuardedBytes.take(Uint8Array.from(keys.secretKey));
+    using secretKey = GuardedBytes.take(copySecret(keys.secretKey));
     const { accessKeyId, sessionToken } = keys;
     return bedrockKey({ accessKeyId, secretKey, sessionToken }, { region, lifeSeconds, now: this.#ports.clock.now() });
   }

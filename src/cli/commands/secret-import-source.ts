@@ -1,7 +1,7 @@
 /** Where `secret import` takes values from: a .env file, a path of Vault or OpenBao, or what Vault wrapped for us. */
 import { resolve } from "node:path";
 import { type BackendPorts, openVaultSecrets, takeMembers, unwrapVault } from "../../backends/index.ts";
-import { wipe } from "../../base/index.ts";
+import { copySecret, wipe } from "../../base/index.ts";
 import { files, readFileBounded } from "../../host/index.ts";
 import { asSecretErrors, parseDotenv, SECRET_LIMITS, secretError } from "../../secrets/index.ts";
 import type { CommandContext, CommandInput } from "../command.ts";
@@ -105,7 +105,7 @@ function wrappedSource(context: CommandContext, uri: string, path: string, input
 function withoutLineEnd(token: Uint8Array): Uint8Array {
   const end = token.findLastIndex((byte) => byte > 0x20) + 1;
   if (end === 0) throw cliError("USAGE", { detail: "the wrapping token is empty", hint: IMPORT_HINT });
-  const trimmed = Uint8Array.from(token.subarray(0, end));
+  const trimmed = copySecret(token.subarray(0, end));
   wipe(token);
   return trimmed;
 }
