@@ -5,6 +5,7 @@ import { copySecret, ModelkeepError } from "../base/index.ts";
 import { readFileBounded } from "../host/index.ts";
 import { backendError } from "./errors.ts";
 import { BACKEND_LIMITS } from "./limits.ts";
+import { pause } from "./pause.ts";
 import type { FullPorts } from "./ports.ts";
 
 export interface HttpRequest {
@@ -94,12 +95,13 @@ export class HttpService {
       const inTime = attempt < attempts && wait < limits.callMilliseconds - (clock.monotonic() - start);
       if ("answer" in outcome && !(inTime && asksForLater(outcome.answer, options))) return outcome.answer;
       if ("failure" in outcome && !(inTime && outcome.again)) throw outcome.failure;
-      await pause(wait);
+      await pause(wait, this.#ports.signal);
     }
   }
 
   async #once(request: HttpRequest, leftMilliseconds: number): Promise<Outcome> {
-    const signal = AbortSignal.timeout(Math.max(1, Math.min(leftMilliseconds, this.#answerMilliseconds())));
+    const timeout = AbortSignal.timeout(Math.max(1, Math.min(leftMilliseconds, this.#answerMilliseconds())));
+    const signal = this.#ports.signal ? AbortSignal.any([timeout, this.#ports.signal]) : timeout;
     try {
       const answer = await this.#pool.request({ ...request, signal, body: request.body ?? null });
       const body = await readBody(answer.body);
@@ -121,6 +123,7 @@ export class HttpService {
   /** The words of undici, Node and OpenSSL stay here: they may hold parts of what was sent. */
   #failed(error: unknown): Outcome {
     if (error instanceof ModelkeepError) return { failure: error, again: false };
+    this.#ports.signal?.throwIfAborted();
     const code = codeOf(error);
     if (code === "UND_ERR_HEADERS_OVERFLOW" || code.startsWith("HPE_"))
       return { failure: backendError("KMS_ANSWER_INVALID", { detail: `${this.origin} (${code})` }), again: false };
@@ -189,10 +192,6 @@ function codeOf(error: unknown): string {
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (/^[A-Z0-9_]{1,64}$/.test(code)) return code;
   return error.cause === undefined ? "unknown" : codeOf(error.cause);
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 /** The PEM file that an environment variable names. */

@@ -23,6 +23,8 @@ export interface BackendPorts {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Instead of those of BACKEND_LIMITS. */
   readonly limits?: Partial<CallLimits>;
+  /** Ends what is under way, with its reason. */
+  readonly signal?: AbortSignal | undefined;
   /** For `passphrase:`; without it there is nobody to ask. */
   readonly passphrase?: PassphraseSource;
 }
@@ -32,6 +34,7 @@ export interface FullPorts {
   readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly limits: CallLimits;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export function fullPorts(ports: BackendPorts): FullPorts {
@@ -40,13 +43,17 @@ export function fullPorts(ports: BackendPorts): FullPorts {
     clock: ports.clock ?? systemClock,
     env: ports.env ?? processInfo().env,
     limits: { ...BACKEND_LIMITS, ...ports.limits },
+    signal: ports.signal,
   };
 }
 
 /** Ports for a login: `near` is a service of the machine itself, which answers at once or is not there. */
-export function metadataPorts(ports: Pick<FullPorts, "env" | "clock" | "random">, where: "near" | "far"): FullPorts {
+export function metadataPorts(
+  ports: Pick<FullPorts, "env" | "clock" | "random" | "signal">,
+  where: "near" | "far",
+): FullPorts {
   const milliseconds = BACKEND_LIMITS.metadataMilliseconds;
   const near = { connectMilliseconds: milliseconds, answerMilliseconds: milliseconds, attempts: 2 };
-  const { env, clock, random } = ports;
-  return { env, clock, random, limits: { ...BACKEND_LIMITS, ...(where === "near" ? near : {}) } };
+  const { env, clock, random, signal } = ports;
+  return { env, clock, random, signal, limits: { ...BACKEND_LIMITS, ...(where === "near" ? near : {}) } };
 }

@@ -528,3 +528,44 @@ test("a folder is not walked where no name can begin with the prefix", async () 
   assert.deepEqual(await listed("a/b/2"), ["a/b/2"]);
   assert.equal(await codeOf(() => listed("c")), "LIMIT_EXCEEDED");
 });
+
+test("who interrupts does not wait for a store that says nothing, and the parts on their way are given back", async () => {
+  const given: string[] = [];
+  const server = await hostile((asked, answer) => {
+    const path = asked.url ?? "";
+    if (asked.method === "DELETE") {
+      given.push(path);
+      return void answer.writeHead(204).end();
+    }
+    if (asked.method === "POST" && path.includes("uploads="))
+      return void answer.end("<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>");
+    if (path.includes("/later")) return void answer.writeHead(503, { "retry-after": "3600" }).end();
+    if (!path.includes("/halted")) return;
+    if (asked.method === "HEAD") return void answer.writeHead(200, { etag: '"a"', "content-length": "10" }).end();
+    answer.writeHead(206, { etag: '"a"', "content-range": "bytes 0-9/10" });
+    answer.write("1234");
+  });
+  const env = { ...S3_ENV, AWS_ENDPOINT_URL_S3: server.origin };
+  const works: ((store: BlobStore) => Promise<unknown>)[] = [
+    (store) => store.stat("silent"),
+    (store) => store.stat("later"),
+    (store) => listAll(store),
+    (store) => store.read("halted", 0, 10),
+    (store) => store.write("parts", [new Uint8Array(30_000)]),
+    (store) => Promise.all(Array.from({ length: 50 }, () => store.stat("silent"))),
+  ];
+  for (const [index, work] of works.entries()) {
+    const stop = new AbortController();
+    const limits = { ...QUICK, backoffMaxMilliseconds: 60_000, partBytes: 10_000 };
+    const store = await openBlobStore(`s3://${BUCKET}/x`, { env, random, limits, signal: stop.signal });
+    setTimeout(() => stop.abort("stopped"), 100);
+    const start = performance.now();
+    await assert.rejects(
+      () => work(store),
+      (reason) => reason === "stopped",
+      `of work ${index}`,
+    );
+    assert.ok(performance.now() - start < 2_000, `work ${index}: ${performance.now() - start}`);
+  }
+  assert.equal(given.length, 1);
+});

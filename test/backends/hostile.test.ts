@@ -5,7 +5,7 @@ import { after, test } from "node:test";
 import { AwsCredentialSource } from "../../src/backends/aws/credentials.ts";
 import { openAzureTokens } from "../../src/backends/azure/login.ts";
 import { backendError } from "../../src/backends/errors.ts";
-import { storeError } from "../../src/backends/index.ts";
+import { openKeyWrapper, storeError } from "../../src/backends/index.ts";
 import { Renewing } from "../../src/backends/renewing.ts";
 import { systemClock, systemRandom } from "../../src/host/index.ts";
 import { codeOf } from "../sealing/support.ts";
@@ -82,4 +82,29 @@ test("who is refused by a key service or a store is not sent to Modelkeep's own 
     storeError("STORE_REFUSED"),
   ])
     assert.ok(error.hint !== undefined, error.code);
+});
+
+test("who interrupts does not wait for a key service that says nothing", async () => {
+  const silent = createServer(() => undefined);
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  const place = silent.address();
+  const host = `127.0.0.1:${typeof place === "object" && place ? place.port : 0}`;
+  const keys = { AWS_ACCESS_KEY_ID: "AKIDEXAMPLE", AWS_SECRET_ACCESS_KEY: "theSecret" };
+  const env = { ...keys, AWS_ENDPOINT_URL: `http://${host}`, AZURE_POD_IDENTITY_AUTHORITY_HOST: `http://${host}` };
+  try {
+    for (const uri of ["awskms://eu-central-1/alias/x", `azurekms://${host}/key?insecure-http=1`]) {
+      const stop = new AbortController();
+      const start = performance.now();
+      setTimeout(() => stop.abort("stopped"), 100);
+      await assert.rejects(
+        () => openKeyWrapper(uri, { ...around, env, signal: stop.signal }),
+        (reason) => reason === "stopped",
+        uri,
+      );
+      assert.ok(performance.now() - start < 1_000, uri);
+    }
+  } finally {
+    silent.closeAllConnections();
+    silent.close();
+  }
 });

@@ -18,6 +18,7 @@ export interface AwsCredentialPorts {
   readonly env: FullPorts["env"];
   readonly clock: Clock;
   readonly random: Random;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export class AwsCredentialSource {

@@ -10,7 +10,7 @@ import { type FullPorts, metadataPorts } from "../ports.ts";
 import { guardSecret, readCredentialFile, readSecretFile } from "../private-file.ts";
 import type { Fresh } from "../renewing.ts";
 
-export type AzureLoginPorts = Pick<FullPorts, "env" | "clock" | "random">;
+export type AzureLoginPorts = Pick<FullPorts, "env" | "clock" | "random" | "signal">;
 type Login = (scope: string) => Promise<Fresh<GuardedBytes>>;
 /** The secret that proves the application, under the name it has in the form. */
 type Proof = () => Promise<{ name: "client_secret" | "client_assertion"; secret: Uint8Array }>;

@@ -5,7 +5,7 @@ import { HttpService, readAuthorities, safeOrigin } from "../http-service.ts";
 import { type FullPorts, metadataPorts } from "../ports.ts";
 import type { Fresh } from "../renewing.ts";
 
-export type GoogleLoginPorts = Pick<FullPorts, "env" | "clock" | "random">;
+export type GoogleLoginPorts = Pick<FullPorts, "env" | "clock" | "random" | "signal">;
 export type GoogleLogin = (scope: string) => Promise<Fresh<GuardedBytes>>;
 
 /** Of Google alone, or of this machine: a file of credentials must not send them elsewhere. */

@@ -1,6 +1,7 @@
 /** The HTTP client of the stores: bounded answers, downloads that go on where they broke, repeats with a growing wait. */
 import { type Dispatcher, Pool } from "undici";
 import { ModelkeepError } from "../../base/index.ts";
+import { pause } from "../pause.ts";
 import { storeError } from "./errors.ts";
 import type { FullStorePorts } from "./ports.ts";
 
@@ -82,7 +83,7 @@ export class ObjectHttp {
       try {
         const answer = await this.#whole(await make(), options.maxBytes ?? limits.answerBytes);
         const later = LATER.has(answer.status) || (options.asksForLater?.(answer) ?? false);
-        if (!later || attempt >= attempts) return { ...answer, mayBeDone };
+        if (!later || attempt >= attempts || this.#isStopped) return { ...answer, mayBeDone };
         mayBeDone ||= answer.status >= 500;
         await this.#pause(attempt, answer.headers["retry-after"]);
       } catch (error) {
@@ -198,6 +199,8 @@ export class ObjectHttp {
       ...request,
       body: request.body ?? null,
       headersTimeout,
+      // What is given up is deleted after an interrupt as well.
+      ...(request.method === "DELETE" || !this.#ports.signal ? {} : { signal: this.#ports.signal }),
     });
     body.on("error", () => undefined);
     const flat: Record<string, string | undefined> = {};
@@ -237,9 +240,14 @@ export class ObjectHttp {
     return () => clearTimeout(timer);
   }
 
-  /** The words of undici, Node and OpenSSL stay here: they may hold parts of what was sent. */
+  get #isStopped(): boolean {
+    return this.#ports.signal?.aborted ?? false;
+  }
+
+  /** The words of undici, Node and OpenSSL stay here: they may hold parts of what was sent. Throws the signal's reason. */
   #failed(error: unknown): ModelkeepError {
     if (error instanceof ModelkeepError) return error;
+    this.#ports.signal?.throwIfAborted();
     const code = codeOf(error);
     const detail = `${this.origin} (${code})`;
     if (code === "UND_ERR_HEADERS_OVERFLOW" || code.startsWith("HPE_"))
@@ -248,12 +256,12 @@ export class ObjectHttp {
   }
 
   async #pause(attempt: number, asked?: string): Promise<void> {
-    const { limits, random } = this.#ports;
+    const { limits, random, signal } = this.#ports;
     const full = Math.min(limits.backoffMilliseconds * 2 ** (attempt - 1), limits.backoffMaxMilliseconds);
     const part = (random.bytes(1)[0] ?? 0) / 255;
     const seconds = asked !== undefined && /^\d{1,6}$/.test(asked) ? Number(asked) : 0;
     const wait = Math.max(Math.min(seconds * 1000, limits.backoffMaxMilliseconds), full * (0.5 + part / 2));
-    await new Promise((resolve) => setTimeout(resolve, wait));
+    await pause(wait, signal);
   }
 }
 

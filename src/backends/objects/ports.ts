@@ -14,6 +14,8 @@ export interface StorePorts {
   readonly limits?: Partial<StoreLimits>;
   /** Instead of the cloud's own login. */
   readonly tokens?: AccessTokens;
+  /** Ends what is under way with its reason; what gives parts back is still tried once. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface FullStorePorts {
@@ -22,6 +24,7 @@ export interface FullStorePorts {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly limits: StoreLimits;
   readonly tokens: AccessTokens | undefined;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** The login of the cloud; where it has none, the store says so and not the key service. */
@@ -59,5 +62,6 @@ export function fullStorePorts(ports: StorePorts): FullStorePorts {
     env: ports.env ?? processInfo().env,
     limits: { ...STORE_LIMITS, ...ports.limits },
     tokens: ports.tokens,
+    signal: ports.signal,
   };
 }

@@ -117,7 +117,7 @@ async function runModel(
   const report = reporter(context, api, asked.ref, model);
   try {
     const { publicKeys, ...accepted } = await acceptedSigner(trust, model, context.clock.now());
-    await verifyStored(model, publicKeys);
+    await verifyStored(model, publicKeys, context.signal);
     const collector = await openCollector(context, input.need("--tee"), launch);
     await tellPromises(context, collector.kind);
     const packageKey = await requestPackageKey({
@@ -168,8 +168,8 @@ function reporter(context: CommandContext, api: ApiClient, ref: string, model: P
 }
 
 /** Without a key; the loader verifies again, since the store may change in between. */
-async function verifyStored(model: PublishedModel, publicKeys: readonly string[]): Promise<void> {
-  const store = await openBlobStore(model.store_uri);
+async function verifyStored(model: PublishedModel, publicKeys: readonly string[], signal: AbortSignal): Promise<void> {
+  const store = await openBlobStore(model.store_uri, { signal });
   const seal = await verifySealed({ store, prefix: model.prefix, trust: pinKeys(publicKeys) });
   if (seal.manifest.rootDigest === model.root_digest && seal.packageId === model.package_id) return;
   throw sealingError("SEALED_TAMPERED", { detail: "the store holds another model than the one that was published" });
