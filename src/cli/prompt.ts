@@ -10,8 +10,9 @@ const INTERRUPT = 0x03;
 export async function promptHidden(question: string, maxBytes: number): Promise<Uint8Array | undefined> {
   const terminal = ttyStreams();
   if (!terminal) return undefined;
-  terminal.stderr.write(question);
+  // Before the question: who answers at once would be shown by the terminal itself.
   terminal.stdin.setRawMode(true);
+  terminal.stderr.write(question);
   const typed = new Uint8Array(new ArrayBuffer(maxBytes));
   try {
     const length = await readLine(terminal.stdin, typed);
