@@ -42,6 +42,8 @@ export class Sources {
   /** What the next lease of a version may share. */
   readonly #shared = new Map<string, Entry>();
   readonly #pending = new Map<string, Promise<Entry>>();
+  /** Every value that was read and not wiped yet, also one that no further lease may share. */
+  readonly #inUse = new Set<Entry>();
   readonly #lent = new Map<string, Entry>();
   /** Records of upstream leases that nobody used at the last look. */
   #unused = new Set<string>();
@@ -132,12 +134,16 @@ export class Sources {
       renewable: false,
       staleAt,
     };
-    if (!lease) return base;
+    if (!lease) {
+      this.#inUse.add(base);
+      return base;
+    }
     const endsAt = this.#clock.monotonic() + lease.ttlSeconds * 1000;
     try {
       const upstream = await this.#keep(driver, secretName, lease);
       const entry = { ...base, endsAt, renewable: lease.renewable, upstream };
       this.#lent.set(upstream.id, entry);
+      this.#inUse.add(entry);
       return entry;
     } catch (error) {
       key.wipe();
@@ -210,6 +216,7 @@ export class Sources {
 
   #forget(entry: Entry): void {
     entry.key.wipe();
+    this.#inUse.delete(entry);
     for (const [id, shared] of this.#shared) if (shared === entry) this.#shared.delete(id);
     if (entry.upstream) this.#lent.delete(entry.upstream.id);
   }
@@ -247,12 +254,10 @@ export class Sources {
 
   /** Positions of every value in use. */
   live(): readonly GuardedBytes[] {
-    const keys = [...this.#shared.values(), ...this.#lent.values()].map(({ key }) => key);
-    return [...new Set(keys)].filter((key) => !key.wiped);
+    return [...this.#inUse].map(({ key }) => key).filter((key) => !key.wiped);
   }
 
   async close(): Promise<void> {
-    const entries = new Set([...this.#shared.values(), ...this.#lent.values()]);
-    for (const entry of entries) this.#forget(entry);
+    for (const entry of this.#inUse) this.#forget(entry);
   }
 }

@@ -136,6 +136,10 @@ function testLending(check: Check): void {
     assert.deepEqual(changed, ["s"]);
     const after = await secrets.lease("s", { holder });
     assert.notEqual(after.key.use(text), before.key.use(text));
+    for (const { key } of [before, after])
+      assert.equal(secrets.findHeld(Buffer.from(key.use(text))).length > 0, true, "both are masked in the log");
+    await before.checkIn();
+    assert.equal(before.key.wiped && !after.key.wiped, true);
     await secrets.close();
   });
   check("what a killed process had been lent is given back by the next one", async (one, t) => {
