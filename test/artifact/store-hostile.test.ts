@@ -569,3 +569,40 @@ test("who interrupts does not wait for a store that says nothing, and the parts 
   }
   assert.equal(given.length, 1);
 });
+
+test("an upload that is gone is ours only when its checksum is ours", async () => {
+  let whole = "";
+  let sums: string[] = [];
+  let isThere = true;
+  const server = await hostile((asked, answer) => {
+    const path = asked.url ?? "";
+    if (asked.method === "HEAD" && !isThere) return void answer.writeHead(404).end();
+    if (asked.method === "POST" && path.includes("uploads="))
+      return void answer.end("<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>");
+    if (asked.method === "PUT") {
+      sums.push(String(asked.headers["x-amz-checksum-sha256"]));
+      return void answer.writeHead(200, { etag: '"part"' }).end();
+    }
+    if (asked.method === "HEAD") {
+      const sum = whole === "" ? {} : { "x-amz-checksum-sha256": whole };
+      return void answer.writeHead(200, { etag: '"of-somebody-3"', "content-length": "2500", ...sum }).end();
+    }
+    answer.writeHead(404).end("<Error><Code>NoSuchUpload</Code></Error>");
+  });
+  const store = await server.s3({ partBytes: 1_000, partsAtOnce: 1 });
+  const write = () => {
+    sums = [];
+    return store.write("a", [new Uint8Array(2_500)], { bytes: 2_500 });
+  };
+  whole = `${createHash("sha256").update("another").digest("base64")}-3`;
+  assert.equal(await codeOf(write), "BLOB_EXISTS");
+  assert.equal(sums.length, 3);
+  const parts = Buffer.concat(sums.map((sum) => Buffer.from(sum, "base64")));
+  whole = `${createHash("sha256").update(parts).digest("base64")}-3`;
+  assert.deepEqual(await write(), { bytes: 2_500, confirmed: true });
+  // A service without checksums: whoever wants to know reads it back.
+  whole = "";
+  assert.deepEqual(await write(), { bytes: 2_500, confirmed: false });
+  isThere = false;
+  assert.equal(await codeOf(write), "BLOBS_UNREACHABLE");
+});

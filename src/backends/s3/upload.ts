@@ -60,20 +60,30 @@ export class S3Upload implements PartUpload {
     const headers = { "content-type": "application/xml", ...this.#condition };
     const query = { uploadId: this.#uploadId };
     const answer = await this.#s3.call({ method: "POST", key: this.#key, query, headers, body });
-    if (xmlCode(answer) === "NoSuchUpload" && (await this.#isFinished(parts.length))) return { confirmed: false };
-    if (answer.status !== 200 || xmlCode(answer) !== "")
-      throw s3Refusal(answer.status === 200 ? { ...answer, status: 500 } : answer, this.#s3.place);
-    const said = childText(readXml(answer.body, "CompleteMultipartUploadResult", this.#s3.place.uri), "ChecksumSHA256");
     const whole = createHash("sha256");
     for (const [, { sum }] of parts) whole.update(sum);
     const expected = `${whole.digest("base64")}-${parts.length}`;
+    if (xmlCode(answer) === "NoSuchUpload") return this.#finished(parts.length, expected);
+    if (answer.status !== 200 || xmlCode(answer) !== "")
+      throw s3Refusal(answer.status === 200 ? { ...answer, status: 500 } : answer, this.#s3.place);
+    const said = childText(readXml(answer.body, "CompleteMultipartUploadResult", this.#s3.place.uri), "ChecksumSHA256");
     if (said?.endsWith(`-${parts.length}`)) isConfirmed(said, expected, this.#key);
     return { confirmed: parts.every(([, { confirmed }]) => confirmed) };
   }
 
-  /** The first answer to `finish` was lost, and the upload is gone because it worked: its ETag ends with its parts. */
-  async #isFinished(parts: number): Promise<boolean> {
-    return (await this.#s3.stat(this.#key))?.tag.endsWith(`-${parts}"`) ?? false;
+  /**
+   * The first answer to `finish` was lost, and the upload is gone because it worked: the object has the checksum of its
+   * parts, or an ETag that ends with their number where the service keeps none. Or another writer gave the upload up.
+   */
+  async #finished(parts: number, expected: string): Promise<PutResult> {
+    const headers = { "x-amz-checksum-mode": "ENABLED" };
+    const answer = await this.#s3.call({ method: "HEAD", key: this.#key, headers });
+    if (answer.status !== 200) throw storeError("BLOBS_UNREACHABLE", { detail: `${this.#key}, its upload is gone` });
+    const said = answer.headers["x-amz-checksum-sha256"];
+    if (said === expected) return { confirmed: true };
+    if (said === undefined && /-(\d+)"?$/.exec(answer.headers.etag ?? "")?.[1] === String(parts))
+      return { confirmed: false };
+    throw storeError("BLOB_EXISTS", { detail: this.#key });
   }
 
   async abort(): Promise<void> {
