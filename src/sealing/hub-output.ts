@@ -4,6 +4,7 @@ import { ModelkeepError, toHex, utf8 } from "../base/index.ts";
 import { files, systemErrorCode, writeFileAtomic } from "../host/index.ts";
 import { sealingError } from "./errors.ts";
 import { openIntoFolder } from "./folder-output.ts";
+import { discard } from "./leftovers.ts";
 import type { OpenWithKmsOptions, VerifiedSeal } from "./open.ts";
 
 /** What the hub calls it: `NAME` or `ORG/NAME`. */
@@ -11,6 +12,8 @@ const REPOSITORY =
   /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?(?:\/[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?)?$/;
 /** The hub names a revision by 40 hex characters, a commit; here they are the first ones of the root digest. */
 const REVISION_CHARACTERS = 40;
+/** Begins the names of folders that are on their way to be a snapshot. */
+const OPENED = ".opened-";
 
 export interface HubPlace {
   /** The folder that HF_HUB_CACHE names. */
@@ -34,9 +37,11 @@ export async function openIntoHubCache(options: Omit<OpenWithKmsOptions, "into">
   if (!REPOSITORY.test(place.repository) || place.repository.includes("--") || place.repository.includes(".."))
     throw sealingError("OUTPUT_UNWRITABLE", { detail: `${place.repository.slice(0, 80)} is not NAME or ORG/NAME` });
   const model = join(place.cache, `models--${place.repository.replace("/", "--")}`);
-  const opened = join(model, `.opened-${toHex(options.random.bytes(8))}`);
+  const opened = join(model, `${OPENED}${toHex(options.random.bytes(8))}`);
   try {
     await writing(model, () => files.mkdir(model, { recursive: true, mode: 0o700 }));
+    for (const name of await files.readdir(model))
+      if (name.startsWith(OPENED)) await discard(join(model, name)).catch(() => undefined);
     const seal = await openIntoFolder(options, opened);
     const revision = seal.manifest.rootDigest.slice(0, REVISION_CHARACTERS);
     return { seal, revision, snapshot: await writing(model, () => layOut({ model, opened, revision }, seal)) };

@@ -113,7 +113,12 @@ async function replaceEnvelope(
   return envelope;
 }
 
-/** Deletes the wrapped keys: without a copy of them elsewhere the model can never be read again. */
+/**
+ * Deletes the wrapped keys, and what a change of them left that was killed: without a copy elsewhere the model can
+ * never be read again.
+ */
 export async function shredSealed(store: BlobStore, prefix: string): Promise<boolean> {
-  return store.delete(layout.blobName(prefix, layout.NAMES.envelope));
+  const deleted = await store.delete(layout.blobName(prefix, layout.NAMES.envelope));
+  await store.discardUnfinished(prefix === "" ? "" : `${prefix}/`);
+  return deleted;
 }

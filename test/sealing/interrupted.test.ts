@@ -8,7 +8,15 @@ import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openBlobStore } from "../../src/artifact/index.ts";
 import { openKeyWrapper } from "../../src/backends/index.ts";
-import { copySealed, openIntoFolder, SEALED_NAMES, sealModel } from "../../src/sealing/index.ts";
+import {
+  copySealed,
+  joinParts,
+  openIntoFolder,
+  rewrapSealed,
+  SEALED_NAMES,
+  sealModel,
+  sealPart,
+} from "../../src/sealing/index.ts";
 import { signModel, trustKeys, verifyBundle } from "../../src/signing/index.ts";
 import {
   codeOf,
@@ -175,7 +183,10 @@ test("an interrupted run goes on for other recipients too", async () => {
 });
 
 /** A small file system in memory for the time of the work; its folder and a way to make it larger. */
-async function onSmallDisk(t: TestContext, work: (mount: string, grow: () => void) => Promise<void>): Promise<void> {
+async function onSmallDisk(
+  t: TestContext,
+  work: (mount: string, grow: (mib?: number) => void) => Promise<void>,
+): Promise<void> {
   if (process.getuid?.() !== 0) return t.skip("needs root to mount a small tmpfs: run the tests as root");
   const mount = join(temporaryFolder(), "small");
   mkdirSync(mount);
@@ -185,7 +196,7 @@ async function onSmallDisk(t: TestContext, work: (mount: string, grow: () => voi
     return t.skip("tmpfs cannot be mounted here: run the tests with CAP_SYS_ADMIN");
   }
   try {
-    await work(mount, () => execFileSync("mount", ["-o", "remount,size=64m", mount]));
+    await work(mount, (mib = 64) => execFileSync("mount", ["-o", `remount,size=${mib}m`, mount]));
   } finally {
     execFileSync("umount", [mount]);
   }
@@ -226,6 +237,42 @@ test("a disk too small for what is copied or opened is a clear error, and nothin
     assert.ok((await copy()).keptBlobs > 0, "it goes on where it stopped");
     await assertWhole({ ...scene, made: { ...scene.made, store: to.store } });
     await open();
+  }));
+
+test("parts, their join and a change of keys on a full disk are clear errors too, and go on with more room", (t) =>
+  onSmallDisk(t, async (mount, grow) => {
+    const scene = await makeScene(join(mount, "parts"));
+    const large = Buffer.alloc(20 * MIB, 9);
+    const root = writeModel({
+      ...Object.fromEntries(sizes.map((size, at) => [`part-${at}`, Buffer.alloc(size, at)])),
+      large,
+    });
+    const { pair, wrapper, store } = scene.made;
+    const { bundle } = await signModel({ root, signer: pair.signer });
+    const manifest = verifyBundle(bundle, trustKeys([pair.publicPem]));
+    const shared = { root, manifest, store, prefix: "", wrappers: [wrapper], random };
+    const part = (number: number) => sealPart({ ...shared, part: number, parts: 2 });
+    const joined = () => joinParts({ ...shared, bundle, signer: pair.signer });
+    const codes = [await codeOf(() => part(0)), await codeOf(() => part(1))];
+    assert.ok(codes.includes("STORE_UNWRITABLE"), String(codes));
+    assert.equal(await codeOf(joined), "PARTS_MISSING");
+    grow(34);
+    for (const number of [0, 1]) await part(number);
+    assert.equal(await codeOf(joined), "STORE_UNWRITABLE", "no room for the ranges and the file at once");
+    assert.equal(existsSync(join(scene.output, SEALED_NAMES.seal)), false);
+    grow();
+    await joined();
+    await assertWhole(scene);
+    assert.deepEqual((await openMade(scene.made)).content("large"), large);
+    const filler = join(mount, "filler");
+    assert.throws(() => writeFileSync(filler, Buffer.alloc(64 * MIB)), { code: "ENOSPC" });
+    const before = readFileSync(join(scene.output, SEALED_NAMES.envelope));
+    const next = await makeKms();
+    assert.equal(await codeOf(() => rewrapSealed(store, "", [wrapper], [next.wrapper])), "STORE_UNWRITABLE");
+    assert.deepEqual(readFileSync(join(scene.output, SEALED_NAMES.envelope)), before);
+    rmSync(filler);
+    await rewrapSealed(store, "", [wrapper], [next.wrapper]);
+    await assertWhole({ ...scene, made: { ...scene.made, wrapper: next.wrapper } });
   }));
 
 test("what a run of another version left unfinished under other names is cleared away", async () => {

@@ -10,6 +10,7 @@ import { type BlobStore, openBlobStore } from "../../src/artifact/index.ts";
 import { createKeyFile, type KeyWrapper, openKeyWrapper } from "../../src/backends/index.ts";
 import { ModelkeepError, silentLog } from "../../src/base/index.ts";
 import type { Command } from "../../src/cli/command.ts";
+import * as recipientsCommands from "../../src/cli/commands/recipients.ts";
 import * as sealingCommands from "../../src/cli/commands/sealing.ts";
 import * as signingCommands from "../../src/cli/commands/signing.ts";
 import * as storeCommands from "../../src/cli/commands/stores.ts";
@@ -138,10 +139,11 @@ export async function codeOf(work: () => unknown): Promise<string | undefined> {
   }
 }
 
-const commands: readonly Command[] = [signingCommands, sealingCommands, storeCommands].flatMap((module) =>
-  Object.values(module as Record<string, unknown>).filter(
-    (value): value is Command => typeof value === "object" && value !== null && "run" in value,
-  ),
+const commands: readonly Command[] = [signingCommands, sealingCommands, recipientsCommands, storeCommands].flatMap(
+  (module) =>
+    Object.values(module as Record<string, unknown>).filter(
+      (value): value is Command => typeof value === "object" && value !== null && "run" in value,
+    ),
 );
 
 export interface Outcome {
