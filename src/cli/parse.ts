@@ -160,7 +160,7 @@ function makeInput(
 function nearest(word: string, names: readonly string[]): string | undefined {
   const scored = names.map((name) => ({ name, distance: editDistance(word.slice(0, 40), name) }));
   const best = scored.sort((a, b) => a.distance - b.distance)[0];
-  return best && best.distance <= 3 ? best.name : undefined;
+  return best && best.distance <= Math.min(3, Math.ceil(word.length / 3)) ? best.name : undefined;
 }
 
 function editDistance(a: string, b: string): number {

@@ -21,7 +21,12 @@ export const signingError = defineErrors("signing", {
     title: "The key service made a signature that its own public key does not verify",
     hint: "was the key rotated a moment ago? try again",
   },
-  PUBLIC_KEY_INVALID: { status: 400, exit: EXIT.failed, title: "The public key cannot be used" },
+  PUBLIC_KEY_INVALID: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "The public key cannot be used",
+    hint: "openssl pkey -in signer.pem -pubout -out signer.pub makes the public key of a private one",
+  },
   BUNDLE_INVALID: { status: 400, exit: EXIT.failed, title: "The signature file is not understood" },
   BUNDLE_LEGACY: {
     status: 400,

@@ -278,7 +278,7 @@ test("on the command line: sign, add, verify by a policy", async () => {
   writeFileSync(join(folder, "policy.yaml"), policy);
   const run = (...words: string[]) => modelkeep(words, folder);
   const verify = (...words: string[]) => run("verify", "m", "--policy", "policy.yaml", ...words);
-  assert.equal((await run("sign", "m", "--key", "a.pem", "--add")).exit, 1);
+  assert.equal((await run("sign", "m", "--key", "a.pem", "--add")).exit, 2);
   assert.equal((await run("sign", "m", "--key", "a.pem")).exit, 0);
   assert.equal((await verify()).exit, 4);
   assert.equal((await run("sign", "m", "--key", "b.pem", "--add")).exit, 0);

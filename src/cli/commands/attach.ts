@@ -78,6 +78,14 @@ export function furtherSignature(signature: string, signer: ModelSigner): string
   return join(siblingFolder(signature), `${signer.keyId.slice(0, 16)}.sig`);
 }
 
+/** Before anything is hashed. */
+export async function mustBeSigned(signature: string): Promise<void> {
+  const found = await files.stat(signature).catch(() => undefined);
+  if (found?.isFile()) return;
+  const hint = "modelkeep sign MODEL --key signer.pem makes the first signature, without --add";
+  throw cliError("USAGE", { detail: `there is no ${basename(signature)} to add a signature to`, hint });
+}
+
 /** A further signer signs what the first one did, or learns now that the files are others. Makes the folder. */
 export async function mustBeOfModel(signature: string, rootDigest: string): Promise<void> {
   const first = readSignedRoot(await readFileBounded(signature, SIGNING_LIMITS.bundleBytes));

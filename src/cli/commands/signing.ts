@@ -9,6 +9,7 @@ import {
   ATTACH_OPTIONS,
   furtherSignature,
   mustBeOfModel,
+  mustBeSigned,
   placesOf,
   readAttachments,
   writeAttachments,
@@ -102,6 +103,7 @@ export const sign: Command = {
     const root = await modelRoot(context, input);
     const given = input.text("--output");
     const main = given === undefined ? await signatureOf(root) : resolve(context.cwd, given);
+    if (input.on("--add")) await mustBeSigned(main);
     const attachments = await readAttachments(context, input);
     const { signer, keyless } = await readSigner(context, input);
     const siblings = new Set([...(await listSiblings(main)), ...placesOf(main, attachments)]);
