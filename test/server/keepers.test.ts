@@ -1,15 +1,24 @@
 /** The whole server with drivers: OpenBao behind it, providers that believe its tokens, and the command line's import. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
-import { getPolicy, linkSecret, listSecrets, rotateIdentityKey, setPolicy } from "../../src/contract/index.ts";
+import {
+  getPolicy,
+  linkSecret,
+  listSecrets,
+  rotateIdentityKey,
+  setPolicy,
+  setProvider,
+} from "../../src/contract/index.ts";
+import { loadConfig } from "../../src/server/config.ts";
 import { startFederation } from "../backends/counterparts/federation.ts";
 import { NO_OPENBAO, startVault, type VaultPeer } from "../backends/peers.ts";
 import { Stage } from "../cli/stage.ts";
 import { codeOf } from "../sealing/support.ts";
-import { startTestServer, type TestServer } from "./support.ts";
+import { newFolder, startTestServer, type TestServer } from "./support.ts";
 
 const PERMIT = `\n@id("app")\npermit (principal == Workload::"app", action == Action::"checkoutSecret", resource);\n`;
 
@@ -81,6 +90,51 @@ test("secrets that stay in OpenBao are leased, shared, and given back; nothing o
   }
 });
 
+test("a key that was changed in OpenBao is the gateway's within half a minute, and no request fails meanwhile", async (t) => {
+  const peer = await prepared();
+  if (!peer) return t.skip(NO_OPENBAO);
+  process.env.VAULT_TOKEN = peer.rootToken;
+  const seen: string[] = [];
+  const upstream = createHttpServer((request, response) => {
+    seen.push(request.headers.authorization ?? "");
+    request.resume().on("end", () => response.end('{"choices":[]}'));
+  });
+  await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
+  t.after(() => upstream.close());
+  const at = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}/v1`;
+  const flags = { secret_drivers: [`bao=vault://${peer.host}?insecure-http=1`] };
+  const server = await startTestServer({ flags });
+  t.after(() => server.stop());
+  const { api } = server.admin;
+  const { text, version } = await api.call(getPolicy, {});
+  const rule = `permit (principal == Workload::"w", action == Action::"useModel", resource == ProviderModel::"local/m");\n`;
+  await api.call(setPolicy, { body: { text: `${text}\n${rule}`, if_version: version } });
+  const reference = "kv/app#OPENAI_API_KEY";
+  await api.call(linkSecret, { params: { name: "openai" }, body: { driver: "bao", reference } });
+  const provider = { base_url: at, secret: "openai", models: ["m"] };
+  await api.call(setProvider, { params: { name: "local" }, body: provider });
+  const app = await server.workload("w");
+  const ask = async () => {
+    const init = { method: "POST", headers: { "content-type": "application/json" } };
+    const answer = await app.fetch(`${server.server.url}/v1/chat/completions`, {
+      ...init,
+      body: JSON.stringify({ model: "m", messages: [] }),
+    });
+    assert.equal(answer.status, 200, await answer.text());
+    return seen.at(-1);
+  };
+  assert.equal(await ask(), "Bearer sk-canary-kv");
+  await peer.ask("POST", "kv/app", { OPENAI_API_KEY: "sk-canary-second" });
+  const changed = performance.now();
+  while ((await ask()) !== "Bearer sk-canary-second") {
+    assert.ok(performance.now() - changed < 60_000, "it is not noticed");
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  const seconds = (performance.now() - changed) / 1000;
+  t.diagnostic(`noticed after ${seconds.toFixed(1)} s, ${seen.length} requests`);
+  assert.ok(seconds < 35, `${seconds} seconds`);
+});
+
 test("a provider finds the server's keys by discovery and gives a token, also after a rotation", async () => {
   const port = await freePort();
   const issuer = `http://127.0.0.1:${port}`;
@@ -138,4 +192,18 @@ test("the command line imports a path of OpenBao, and what was wrapped for it, o
   } finally {
     await stage.end();
   }
+});
+
+test("drivers of the configuration: from the environment, and a server that cannot have one does not start", async () => {
+  const env = { HOME: newFolder(), MODELKEEP_SECRET_DRIVERS: "a=vault://vault.example,b=awssm://eu-central-1" };
+  const { config, origins } = await loadConfig({ env, flags: {} });
+  assert.deepEqual(config.secret_drivers, ["a=vault://vault.example", "b=awssm://eu-central-1"]);
+  assert.equal(origins.secret_drivers, "env MODELKEEP_SECRET_DRIVERS");
+  delete process.env.VAULT_TOKEN;
+  for (const [entry, code] of [
+    ["vault://vault.example", "KEEPER_UNKNOWN"],
+    ["a=vault://vault.example", "KEEPER_LOGIN_MISSING"],
+    ["a=federation:openai?provider=x", "KEEPER_UNKNOWN"],
+  ] as const)
+    assert.equal(await codeOf(() => startTestServer({ flags: { secret_drivers: [entry] } })), code, entry);
 });
