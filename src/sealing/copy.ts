@@ -34,7 +34,8 @@ export interface CopyResult {
 /**
  * Needs no key and checks no signature, but holds every blob against what the seal says of it. The envelope is written
  * first, so that a second writer finds the place taken, and the seal last. Throws NOT_SEALED, SEALED_EXISTS for another
- * sealed model at the target or other recipients, SEALED_TAMPERED for a source that is damaged or a target that does not keep what it got.
+ * sealed model at the target or other recipients, SEALED_TAMPERED for a source that is damaged or a target that does
+ * not keep what it got.
  */
 export async function copySealed(options: CopyOptions): Promise<CopyResult> {
   const { from, to } = options;
@@ -45,12 +46,13 @@ export async function copySealed(options: CopyOptions): Promise<CopyResult> {
   if (envelope.package_id !== predicate.package_id)
     throw sealingError("SEALED_TAMPERED", { detail: "envelope and seal are of two packages" });
   await checkTarget(to, predicate.package_id, sealBytes);
-  await checkRecipients(options);
+  const isSettled = await hasRecipients(options);
   await claim(options, predicate.package_id, sealBytes);
   await to.store.discardUnfinished(layout.blobName(to.prefix, "files/"));
   const copy = new Copy(options, predicate);
   await copy.files(predicate.files);
-  for (const name of [layout.NAMES.envelope, layout.NAMES.bundle]) await copySmall(options, name, true);
+  if (!isSettled) await copySmall(options, layout.NAMES.envelope, true);
+  await copySmall(options, layout.NAMES.bundle, true);
   for (const name of [layout.NAMES.bom, layout.NAMES.findings]) await copySmall(options, name, false);
   for (const name of await besideSignature(from)) await copySmall(options, name, false);
   await finish(to, predicate.package_id, sealBytes);
@@ -79,14 +81,14 @@ async function checkTarget(to: SealedPlace, packageId: string, seal: Uint8Array)
 }
 
 /** A finished target keeps its envelope: the source's may be older, and let in who was taken out since. */
-async function checkRecipients({ from, to }: CopyOptions): Promise<void> {
+async function hasRecipients({ from, to }: CopyOptions): Promise<boolean> {
   const [source, target] = [from, to].map(({ prefix }) => layout.blobName(prefix, layout.NAMES.envelope)) as [
     string,
     string,
   ];
   const isFinished = Boolean(await to.store.stat(layout.blobName(to.prefix, layout.NAMES.seal)));
-  if (!isFinished || !(await to.store.stat(target))) return;
-  if (await isSame(to.store, target, await from.store.readAll(source, SEALING_LIMITS.envelopeBytes))) return;
+  if (!isFinished || !(await to.store.stat(target))) return false;
+  if (await isSame(to.store, target, await from.store.readAll(source, SEALING_LIMITS.envelopeBytes))) return true;
   throw sealingError("SEALED_EXISTS", {
     detail: `${to.store.uri} ${to.prefix}, with other recipients than the source`,
     hint: "change them where they are: modelkeep rewrap; or give them up first: modelkeep shred",
