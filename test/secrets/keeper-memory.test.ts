@@ -27,7 +27,7 @@ interface Place {
 async function search(t: TestContext, key: string, { uri, reference, env }: Place): Promise<void> {
   const snapshot = join(temporaryFolder(), "heap.heapsnapshot");
   const all = { PATH: process.env.PATH, HOME: process.env.HOME, ...env };
-  const child = fork(join(import.meta.dirname, "keeper-reader.ts"), [uri, reference, snapshot], { env: all });
+  const child = fork(join(import.meta.dirname, "keeper-memory-child.ts"), [uri, reference, snapshot], { env: all });
   t.after(() => child.kill("SIGKILL"));
   const needles = needlesOf(key);
   const look = () => scanMemory(child.pid ?? 0, needles);
