@@ -1,4 +1,5 @@
 /** What is done to a sealed model without its plaintext: inspect, rewrap, add and remove recipients, shred. */
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { BlobStore } from "../artifact/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
@@ -10,24 +11,73 @@ import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 
 export interface SealedInfo {
+  readonly format: string;
+  readonly payload: string;
+  readonly leafHash: layout.LeafHashName;
   readonly packageId: string;
   readonly rootDigest: string;
+  /** As the signature names whoever made it: the id of a key, or the SHA-256 of a certificate. */
+  readonly signer: SignerName | undefined;
+  /** The publisher's further statements that lie beside the seal. */
+  readonly statements: readonly string[];
   /** Empty when the envelope is gone: then nobody can open it any more. */
   readonly recipients: readonly { readonly kms: string; readonly keyId: string; readonly keyVersion: string }[];
-  readonly files: readonly { readonly path: string; readonly bytes: number; readonly sha256: string }[];
+  readonly files: readonly SealedFileInfo[];
+}
+
+export type SignerName = { readonly keyId: string } | { readonly certificateSha256: string };
+
+export interface SealedFileInfo {
+  readonly path: string;
+  readonly bytes: number;
+  readonly sealedBytes: number;
+  readonly segments: number;
+  readonly sha256: string;
 }
 
 /** What the parts say of themselves; nothing is verified here. */
 export async function inspectSealed(store: BlobStore, prefix: string): Promise<SealedInfo> {
   const { predicate, rootDigest } = await readSeal(store, prefix);
-  const isThere = await store.stat(layout.blobName(prefix, layout.NAMES.envelope));
-  const recipients = isThere ? (await readEnvelope(store, prefix)).recipients : [];
+  const isThere = (name: string) => store.stat(layout.blobName(prefix, name)).then(Boolean);
+  const recipients = (await isThere(layout.NAMES.envelope)) ? (await readEnvelope(store, prefix)).recipients : [];
+  const statements: string[] = [];
+  for (const name of [layout.NAMES.bom, layout.NAMES.findings]) if (await isThere(name)) statements.push(name);
   return {
+    format: predicate.format,
+    payload: predicate.payload,
+    leafHash: predicate.leaf_hash,
     packageId: predicate.package_id,
     rootDigest,
+    signer: await readSignerName(store, prefix),
+    statements,
     recipients: recipients.map(({ kms, key_id: keyId, key_version: keyVersion }) => ({ kms, keyId, keyVersion })),
-    files: predicate.files.map(({ path, bytes, sha256 }) => ({ path, bytes, sha256 })),
+    files: predicate.files.map(infoOf),
   };
+}
+
+const certificate = z.object({ rawBytes: z.base64() });
+const bundle = z.object({
+  verificationMaterial: z.object({
+    publicKey: z.object({ hint: z.string().max(256) }).optional(),
+    certificate: certificate.optional(),
+    x509CertificateChain: z.object({ certificates: z.array(certificate) }).optional(),
+  }),
+});
+
+/** Undefined where the signature does not say it, or is not there. */
+async function readSignerName(store: BlobStore, prefix: string): Promise<SignerName | undefined> {
+  const name = layout.blobName(prefix, layout.NAMES.bundle);
+  if (!(await store.stat(name))) return undefined;
+  const text = await store.readAll(name, SEALING_LIMITS.bundleBytes);
+  const parsed = bundle.safeParse(parseJson(text, { maxBytes: SEALING_LIMITS.bundleBytes, what: "signature file" }));
+  const material = parsed.data?.verificationMaterial;
+  const der = (material?.certificate ?? material?.x509CertificateChain?.certificates[0])?.rawBytes;
+  if (der !== undefined) return { certificateSha256: createHash("sha256").update(der, "base64").digest("hex") };
+  return material?.publicKey && { keyId: material.publicKey.hint };
+}
+
+function infoOf({ path, bytes, sha256 }: layout.SealedFile): SealedFileInfo {
+  return { path, bytes, sealedBytes: layout.sealedBytes(bytes), segments: layout.segmentCount(bytes), sha256 };
 }
 
 const statement = z.object({
@@ -39,7 +89,11 @@ const statement = z.object({
 export async function readSeal(
   store: BlobStore,
   prefix: string,
-): Promise<{ bytes: Uint8Array; predicate: layout.SealPredicate; rootDigest: string }> {
+): Promise<{
+  readonly bytes: Uint8Array;
+  readonly predicate: layout.SealPredicate;
+  readonly rootDigest: string;
+}> {
   const bytes = await store.readAll(layout.blobName(prefix, layout.NAMES.seal), SEALING_LIMITS.statementBytes);
   const limits = { maxBytes: SEALING_LIMITS.statementBytes, what: "seal statement" };
   const parsed = statement.safeParse(parseJson(parseDsse(bytes).payload, limits));

@@ -1,15 +1,15 @@
-/** Makes a piece of the museum, once per format version: `node test/museum/make-sealed.ts sealed-v1 sha256`. Old pieces are never made again. */
+/** Makes a piece of the museum, once per format version: `node test/museum/make-sealed.ts sealed-v1 sha256 [PARTS]`. Old pieces are never made again. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { openBlobStore } from "../../src/artifact/index.ts";
 import { createKeyFile, openKeyWrapper } from "../../src/backends/index.ts";
 import { systemRandom as random } from "../../src/host/index.ts";
-import { type LeafHashName, sealModel } from "../../src/sealing/index.ts";
+import { joinParts, type LeafHashName, sealModel, sealPart } from "../../src/sealing/index.ts";
 import { signModel, trustKeys, verifyBundle } from "../../src/signing/index.ts";
 import { makePair } from "../sealing/support.ts";
 
-const [name = "", leafHash = "sha256"] = process.argv.slice(2);
+const [name = "", leafHash = "sha256", parts = "0"] = process.argv.slice(2);
 const piece = join(import.meta.dirname, name);
 if (name === "" || existsSync(piece)) throw new Error("name a piece that is not there yet");
 
@@ -28,7 +28,8 @@ const manifest = verifyBundle(bundle, trustKeys([publicPem]));
 /** The address of the place it was made at says nothing to anybody else. */
 const local = await openKeyWrapper(pathToFileURL(kek).href, { random });
 const wrapper = {
-  ...local,
+  recognises: local.recognises.bind(local),
+  unwrap: local.unwrap.bind(local),
   uri: "file:///etc/modelkeep/models.kek",
   wrap: async (...words: Parameters<typeof local.wrap>) => ({
     ...(await local.wrap(...words)),
@@ -36,8 +37,7 @@ const wrapper = {
   }),
 };
 const store = await openBlobStore(pathToFileURL(join(piece, "sealed")).href);
-await sealModel({
-  ...{ root, bundle, manifest, signer, wrappers: [wrapper], store, prefix: "", random },
-  leafHash: leafHash as LeafHashName,
-});
+const shared = { root, manifest, wrappers: [wrapper], store, prefix: "", random, leafHash: leafHash as LeafHashName };
+for (let part = 0; part < Number(parts); part++) await sealPart({ ...shared, part, parts: Number(parts) });
+await (Number(parts) > 0 ? joinParts : sealModel)({ ...shared, bundle, signer });
 process.stdout.write(readFileSync(join(piece, "sealed/envelope.json")));

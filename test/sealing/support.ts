@@ -12,6 +12,7 @@ import { ModelkeepError, silentLog } from "../../src/base/index.ts";
 import type { Command } from "../../src/cli/command.ts";
 import * as recipientsCommands from "../../src/cli/commands/recipients.ts";
 import * as sealingCommands from "../../src/cli/commands/sealing.ts";
+import * as inspectCommands from "../../src/cli/commands/sealing-inspect.ts";
 import * as signingCommands from "../../src/cli/commands/signing.ts";
 import * as storeCommands from "../../src/cli/commands/stores.ts";
 import { runCommandLine } from "../../src/cli/run.ts";
@@ -139,11 +140,16 @@ export async function codeOf(work: () => unknown): Promise<string | undefined> {
   }
 }
 
-const commands: readonly Command[] = [signingCommands, sealingCommands, recipientsCommands, storeCommands].flatMap(
-  (module) =>
-    Object.values(module as Record<string, unknown>).filter(
-      (value): value is Command => typeof value === "object" && value !== null && "run" in value,
-    ),
+const commands: readonly Command[] = [
+  signingCommands,
+  sealingCommands,
+  inspectCommands,
+  recipientsCommands,
+  storeCommands,
+].flatMap((module) =>
+  Object.values(module as Record<string, unknown>).filter(
+    (value): value is Command => typeof value === "object" && value !== null && "run" in value,
+  ),
 );
 
 export interface Outcome {

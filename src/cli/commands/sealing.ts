@@ -1,4 +1,4 @@
-/** modelkeep kms init, seal, open, inspect, rewrap, shred: models that only the holder of a KMS key can read. */
+/** modelkeep kms init, seal, open, rewrap, shred: models that only the holder of a KMS key can read. */
 import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type BlobStore, openBlobStore } from "../../artifact/index.ts";
@@ -10,7 +10,6 @@ import {
   LEAF_HASHES,
   type LeafHashName,
   rewrapSealed,
-  type SealedInfo,
   sealingError,
   sealModel,
   shredSealed,
@@ -19,7 +18,6 @@ import { type ModelSigner, pinKeys, SIGNING_LIMITS, signModel, verifyBundle } fr
 import type { Command, CommandArgument, CommandContext, CommandInput, CommandOption } from "../command.ts";
 import { requireYes, YES } from "../confirm.ts";
 import { cliError } from "../errors.ts";
-import { formatBytes } from "../terminal.ts";
 import { OUTPUT_OPTIONS, openInto } from "./open-output.ts";
 import { joinAll, PARTS_OPTIONS, type PartsInput, readPart, sealOnePart } from "./sealing-parts.ts";
 import { modelRoot, signatureOf } from "./signing.ts";
@@ -36,7 +34,7 @@ export function openPlace(context: CommandContext, place: string): Promise<BlobS
   return openBlobStore(isUri ? place : pathToFileURL(resolve(context.cwd, place)).href, context);
 }
 
-async function sealedPlace(context: CommandContext, input: CommandInput) {
+export async function sealedPlace(context: CommandContext, input: CommandInput) {
   return { store: await openPlace(context, input.args[0] ?? ""), prefix: input.text("--prefix") ?? "" };
 }
 
@@ -199,39 +197,6 @@ export const open: Command = {
     return { data, text: `verified and opened ${data.files} files, root ${data.root_digest}\n${output}` };
   },
 };
-
-export const inspect: Command = {
-  name: "inspect",
-  about: "What a sealed model says of itself. Nothing is verified and no key is needed.",
-  examples: [{ line: "modelkeep inspect ./sealed", about: "files, sizes, and who holds the keys" }],
-  args: [SEALED],
-  options: [PREFIX],
-  async run(context, input) {
-    const { store, prefix } = await sealedPlace(context, input);
-    const info = await inspectSealed(store, prefix);
-    return { data: wireOf(info), text: describe(info) };
-  },
-};
-
-function wireOf({ packageId, rootDigest, recipients, files: list }: SealedInfo) {
-  return {
-    verified: false,
-    package_id: packageId,
-    root_digest: rootDigest,
-    recipients: recipients.map(({ kms, keyId, keyVersion }) => ({ kms, key_id: keyId, key_version: keyVersion })),
-    files: list,
-  };
-}
-
-function describe(info: SealedInfo): string[] {
-  const recipients = info.recipients.map(({ kms, keyVersion }) => `key: ${kms} version ${keyVersion}`);
-  return [
-    `package ${info.packageId}`,
-    `root ${info.rootDigest} (not verified)`,
-    ...(recipients.length > 0 ? recipients : ["key: none, the model was shredded"]),
-    ...info.files.map(({ path, bytes }) => `${path}  ${formatBytes(bytes)}`),
-  ];
-}
 
 export const rewrap: Command = {
   name: "rewrap",
