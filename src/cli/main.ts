@@ -2,8 +2,7 @@
 import { readFileSync } from "node:fs";
 import { systemClock, systemRandom } from "../host/index.ts";
 import { createLog } from "../server/index.ts";
-import { commands } from "./commands/index.ts";
-import { connectWithCredentials } from "./connect.ts";
+import { commandsFor } from "./commands/on-demand.ts";
 import { runCommandLine } from "./run.ts";
 
 const EXIT_BY_SECOND_SIGNAL = 130;
@@ -23,7 +22,7 @@ export async function main(words: readonly string[]): Promise<void> {
     write: (line) => void process.stderr.write(line),
   });
   const code = await runCommandLine(words, {
-    commands,
+    commands: await commandsFor(words),
     version: packageVersion(),
     stdin: process.stdin,
     stdout: process.stdout,
@@ -34,7 +33,7 @@ export async function main(words: readonly string[]): Promise<void> {
     random: systemRandom,
     log,
     signal: abort.signal,
-    connect: () => connectWithCredentials(process.env, abort.signal),
+    connect: async () => (await import("./connect.ts")).connectWithCredentials(process.env, abort.signal),
   });
   process.exitCode = code;
   await drain();
