@@ -247,3 +247,29 @@ test("ten gibibytes are rewrapped in less than a second, and not one of them is 
   assert.deepEqual([after.ino, after.size, after.ctimeMs], [before.ino, 10 * 1024 ** 3, before.ctimeMs]);
   assert.equal((await inspectSealed(made.store, "")).recipients[0]?.kms, wrapper.uri);
 });
+
+test("an older envelope that is put back opens for whom it was made, for nobody else, and not mixed with a newer one", async () => {
+  const made = await makeSealed({ a: model.a });
+  const [second, third] = await Promise.all([makeKms(), makeKms()]);
+  const path = join(made.folder, SEALED_NAMES.envelope);
+  const older = readFileSync(path, "utf8");
+  await rewrapSealed(made.store, "", [made.wrapper], [second.wrapper, third.wrapper]);
+  await removeRecipients(made.store, "", [second.wrapper], [third.uri]);
+  const newer = readFileSync(path, "utf8");
+  for (const gone of [made.wrapper, third.wrapper])
+    assert.equal(await codeOf(() => openMade({ ...made, wrapper: gone })), "NO_KEY_SERVICE");
+  writeFileSync(path, older);
+  await opens(made, made.wrapper);
+  assert.equal(await codeOf(() => openMade({ ...made, wrapper: second.wrapper })), "NO_KEY_SERVICE");
+  const [old, now] = [JSON.parse(older), JSON.parse(newer)];
+  for (const recipients of [old.recipients, [...now.recipients, ...old.recipients]])
+    for (const mac of [old.mac, now.mac].slice(recipients === old.recipients ? 1 : 0)) {
+      writeFileSync(path, JSON.stringify({ ...now, recipients, mac }));
+      for (const wrapper of [made.wrapper, second.wrapper]) {
+        const code = await codeOf(() => openMade({ ...made, wrapper }));
+        assert.ok(code === "ENVELOPE_INVALID" || code === "NO_KEY_SERVICE", code);
+      }
+    }
+  writeFileSync(path, newer);
+  await opens(made, second.wrapper);
+});
