@@ -195,5 +195,5 @@ async function attack(t: TestContext, tls: boolean): Promise<void> {
   assert.ok(fs.readFileSync(seen.path).includes(key.slice(10, 30)));
 }
 
-test("a provider key over http is found in no memory that can be read", { timeout: 120_000 }, (t) => attack(t, false));
-test("a provider key over TLS is found in no memory that can be read", { timeout: 120_000 }, (t) => attack(t, true));
+test("a provider key over http is found in no memory that can be read", { timeout: 300_000 }, (t) => attack(t, false));
+test("a provider key over TLS is found in no memory that can be read", { timeout: 300_000 }, (t) => attack(t, true));

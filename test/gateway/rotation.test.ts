@@ -69,7 +69,7 @@ test("tried, promoted, retired and revoked at the provider under load: no reques
   await sleep(150);
   await busy.end();
   assert.deepEqual([...new Set(busy.statuses)], [200]);
-  assert.ok(busy.statuses.length > 100, `${busy.statuses.length} requests`);
+  assert.ok(busy.statuses.length > 20, `${busy.statuses.length} requests`);
   assert.equal(provider.state.refused, 0);
   t.diagnostic(`${busy.statuses.length} requests, ${busy.statuses.filter((status) => status !== 200).length} failed`);
 });
