@@ -105,12 +105,12 @@ test("every engine makes the known answers, and opens them", async (t) => {
       using floe = Floe.encrypt(key, aad, FLOE_1_MIB, random);
       assert.equal(Buffer.from(floe.header).toString("hex"), header);
       const parts = segments.map((_, at) => ({ at, isLast: at === segments.length - 1 }));
-      const sealed = parts.map(({ at, isLast }) =>
+      const sealed: Uint8Array[] = parts.map(({ at, isLast }) =>
         floe.sealSegment(at, isLast, plain.subarray(at * MIB, (at + 1) * MIB), engine),
       );
       assert.equal(sha256(Buffer.concat([floe.header, ...sealed])), whole, `${name}, ${bytes} bytes`);
       using reader = Floe.decrypt(key, aad, FLOE_1_MIB, Buffer.from(header, "hex"), random);
-      const opened = parts.map(({ at, isLast }) =>
+      const opened: Uint8Array[] = parts.map(({ at, isLast }) =>
         reader.openSegment(at, isLast, sealed[at] ?? new Uint8Array(0), engine),
       );
       assert.ok(Buffer.concat(opened).equals(plain));

@@ -6,7 +6,9 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { newerNodeBinary } from "../../tools/peers/places.ts";
 
-const files = ["./floe.test.ts", "./engines.test.ts"].map((name) => fileURLToPath(new URL(name, import.meta.url)));
+const files = ["./floe.test.ts", "./floe-1-mib.test.ts", "./engines.test.ts"].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url)),
+);
 
 test("every engine on a Node with node:ffi: FLOE's known answers, equal bytes, failures", { timeout: 240_000 }, (t) => {
   if (process.getBuiltinModule("node:ffi"))

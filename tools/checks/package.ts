@@ -5,7 +5,7 @@ import { type Checker, type Finding, root } from "./source.ts";
 
 const MAX_FILES = 2_000;
 const ALLOWED =
-  /^(bin\/modelkeep(-conformance)?\.mjs|dist\/.+\.(js|d\.ts)|spec\/[a-z-]+\.md|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md|package\.json)$/;
+  /^(bin\/modelkeep(-conformance)?\.mjs|dist\/.+\.(js|d\.ts)|spec\/([a-z-]+\.md|vectors\/[a-z0-9-]+\.json)|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md|package\.json)$/;
 const REQUIRED = [
   "bin/modelkeep.mjs",
   "bin/modelkeep-conformance.mjs",
