@@ -1,7 +1,7 @@
 /** Seals a signed model: encrypts every file, hashes every segment, wraps the key, signs what was made. Resumable. */
 import { type BlobStore, checkModelPath, walkModel } from "../artifact/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
-import { type Progress, type Random, toHex, utf8 } from "../base/index.ts";
+import { ModelkeepError, type Progress, type Random, toHex, utf8 } from "../base/index.ts";
 import { GuardedBytes, hasLeafHash, hostError, SealThreads } from "../host/index.ts";
 import { type ModelSigner, signingError, signStatement, type VerifiedManifest } from "../signing/index.ts";
 import { envelopeBytes, type KeyEnvelope, makeEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts";
@@ -51,9 +51,9 @@ export async function sealModel(options: SealOptions): Promise<SealedPackage> {
   const leafHash = chooseLeafHash(options.leafHash);
   checkSealable(manifest, options.signer);
   await checkUnsealed(options);
-  await store.discardUnfinished(layout.blobName(prefix, "files/"));
   const { packageKey, envelope } = await startOrResume(options);
   try {
+    await store.discardUnfinished(layout.blobName(prefix, "files/"));
     const { files, resumedFiles } = await sealFiles(options, packageKey, envelope.package_id, leafHash);
     const seal = await finish(options, envelope.package_id, files, leafHash);
     return { packageId: envelope.package_id, rootDigest: manifest.rootDigest, envelope, seal, files, resumedFiles };
@@ -131,11 +131,12 @@ async function startOrResume(options: SealOptions): Promise<{ packageKey: Guarde
   try {
     const packageId = old?.package_id ?? toHex(random.bytes(16));
     const envelope = await makeEnvelope(packageKey, packageId, manifest.rootDigest, wrappers);
-    await store.write(name, [envelopeBytes(envelope)]);
+    await store.write(name, [envelopeBytes(envelope)], { absent: old === undefined });
     return { packageKey, envelope };
   } catch (error) {
     packageKey.wipe();
-    throw error;
+    if (!(error instanceof ModelkeepError && error.code === "BLOB_EXISTS")) throw error;
+    throw sealingError("SEALED_EXISTS", { detail: `${store.uri} ${prefix} was taken by another sealing just now` });
   }
 }
 

@@ -211,7 +211,7 @@ async function sealedHere() {
   return here;
 }
 
-const faults = [{ cutAfter: 10 }, { cutAfter: 100_000 }, { loseAnswer: true }] as const;
+const FAULTS = [{ cutAfter: 10 }, { loseAnswer: true }, { cutAfter: 100_000 }] as const;
 
 for (const [kind, peer] of Object.entries({ s3: moto, az: azurite, gs: fakeGcs, oci: registry }))
   for (const { what, registryToo, prepare, work, between, doneBefore, after } of operations) {
@@ -227,6 +227,7 @@ for (const [kind, peer] of Object.entries({ s3: moto, az: azurite, gs: fakeGcs, 
         await work(await counting.open());
         const requests = counting.proxy.asked.length;
         let lost = 0;
+        const faults = FAULTS.slice(0, kind === "s3" ? 3 : 2);
         for (const [round, fault] of faults.entries()) {
           const { proxy, open } = await through(kind, peer);
           await prepare(await open());

@@ -499,6 +499,25 @@ test("nothing is sealed over a sealed model, nor beside another unfinished one",
   assert.equal(await codeOf(mixing), "SEALED_EXISTS");
 });
 
+test("of sealings that begin at once in one place one takes it, and the others say so", async () => {
+  const root = writeModel({ a: pattern(2 * MIB) });
+  const [pair, { wrapper }, folder] = [makePair(), await makeKms(), temporaryFolder()];
+  const { bundle } = await signModel({ root, signer: pair.signer });
+  const manifest = verifyBundle(bundle, trustKeys([pair.publicPem]));
+  const shared = { root, manifest, bundle, signer: pair.signer, prefix: "", random };
+  const store = await makeStore(folder);
+  /** The other one takes the place while this one asks its key service. */
+  const slow = Object.assign(Object.create(wrapper) as typeof wrapper, {
+    wrap: async (...words: Parameters<typeof wrapper.wrap>) => {
+      await sealModel({ ...shared, wrappers: [wrapper], store });
+      return wrapper.wrap(...words);
+    },
+  });
+  assert.equal(await codeOf(() => sealModel({ ...shared, wrappers: [slow], store })), "SEALED_EXISTS");
+  const made = { folder, store, prefix: "", pair, wrapper } as unknown as Made;
+  assert.deepEqual((await openMade(made)).content("a"), pattern(2 * MIB));
+});
+
 test("rewrap moves a model to another key in a moment, and leaves the payload alone", async () => {
   const made = await makeSealed({ a: pattern(5 * MIB) });
   const next = await makeKms();
