@@ -10,6 +10,11 @@ export const FORMAT_LIMITS = {
   ggufKeptItems: 64,
   /** All metadata text of a GGUF file that is kept, in bytes. */
   ggufKeptBytes: 64 * 1024 * 1024,
+  /** Fields of an ONNX file that are looked at: nodes and initializers are one each, with a few inside. */
+  onnxFields: 2_000_000,
+  /** All text of an ONNX file that is kept, in bytes. */
+  onnxKeptBytes: 16 * 1024 * 1024,
+  onnxDimensions: 64,
   /** Files in a zip archive. */
   zipMembers: 1_000_000,
   /** The central directory of a zip archive, in bytes. */

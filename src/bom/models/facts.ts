@@ -5,9 +5,11 @@ import {
   digestFile,
   type FileSource,
   looksLikeGguf,
+  looksLikeOnnx,
   looksLikeSafetensors,
   openFileSource,
   readGgufHeader,
+  readOnnxHeader,
   readSafetensorsHeader,
 } from "../../artifact/index.ts";
 import { ModelkeepError, type Progress, parseJson } from "../../base/index.ts";
@@ -29,7 +31,7 @@ export interface ModelFileFacts {
 }
 
 export interface WeightFacts {
-  readonly format: "safetensors" | "gguf";
+  readonly format: "safetensors" | "gguf" | "onnx";
   readonly valid: boolean;
   readonly tensors: number;
   /** Elements of all tensors. */
@@ -76,7 +78,7 @@ export async function gatherModelFacts(options: GatherOptions): Promise<ModelFac
   for (const { path, bytes, place } of found) {
     if (options.signal?.aborted) throw bomError("BOM_STOPPED");
     const sha256 = await digestFile(dirname(place), basename(place));
-    const weights = await withSource(place, readWeights);
+    const weights = await withSource(place, (source) => readWeights(path, source));
     files.push({ path, bytes, sha256, ...(weights ? { weights } : {}) });
     done += bytes;
     options.progress?.({ step: "inventory", done, total, unit: "bytes" });
@@ -153,15 +155,42 @@ function parseConfig(text: string): Readonly<Record<string, unknown>> {
 }
 
 /** Undefined for what is no weight file. */
-export function readWeights(source: ByteSource): WeightFacts | undefined {
-  const format = looksLikeGguf(source) ? "gguf" : looksLikeSafetensors(source) ? "safetensors" : undefined;
+export function readWeights(name: string, source: ByteSource): WeightFacts | undefined {
+  const format = formatOf(name, source);
   if (!format) return undefined;
   try {
-    return format === "gguf" ? factsOfGguf(source) : factsOfSafetensors(source);
+    return READERS[format](source);
   } catch (error) {
     if (!(error instanceof ModelkeepError)) throw error;
     return { format, valid: false, tensors: 0, parameters: 0n, types: [], metadata: [] };
   }
+}
+
+const READERS = { gguf: factsOfGguf, safetensors: factsOfSafetensors, onnx: factsOfOnnx } as const;
+
+function formatOf(name: string, source: ByteSource): WeightFacts["format"] | undefined {
+  if (looksLikeGguf(source)) return "gguf";
+  if (looksLikeSafetensors(source)) return "safetensors";
+  return looksLikeOnnx(name, source) ? "onnx" : undefined;
+}
+
+function factsOfOnnx(source: ByteSource): WeightFacts {
+  const header = readOnnxHeader(source);
+  const metadata: (readonly [string, string])[] = [
+    ["ir_version", String(header.irVersion)],
+    ["producer", `${header.producer} ${header.producerVersion}`.trim()],
+    ["domain", header.domain],
+    ["model_version", String(header.modelVersion)],
+    ["graph", header.graph],
+    ...header.operators.map(([domain, version]) => ["opset", `${domain || "ai.onnx"} ${version}`] as const),
+    ...header.metadata,
+  ];
+  const types = [...new Set(header.tensors.map(({ type }) => type))].sort();
+  return {
+    ...describe("onnx", header.tensors),
+    types,
+    metadata: metadata.filter(([, value]) => value).filter(isShort),
+  };
 }
 
 function factsOfSafetensors(source: ByteSource): WeightFacts {

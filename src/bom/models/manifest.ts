@@ -110,8 +110,8 @@ async function readLayer(place: Place, layer: Unknown): Promise<ModelFileFacts> 
   if (sha256 !== digest) throw bomError("MANIFEST_INVALID", { detail: `${path} is not what its digest says` });
   const source = await openFileSource(path);
   try {
-    const weights = readWeights(source);
     const name = (named ?? `${kind.split(".").at(-1)}-${digest.slice(0, 12)}`).slice(0, BOM_LIMITS.textCharacters);
+    const weights = readWeights(name, source);
     return { path: name, bytes: source.bytes, sha256, mediaType: kind.slice(0, 200), ...(weights ? { weights } : {}) };
   } finally {
     source.close();
