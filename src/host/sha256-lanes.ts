@@ -9,7 +9,7 @@ import { type ForeignFunction, type ForeignLibrary, loadForeignFunctions } from 
  * and the last block stay with `SHA256_Update` and `SHA256_Final`.
  */
 const BLOCK_BYTES = 64;
-const LANE_BYTES = 256 * 1024;
+const LANE_BYTES = 512 * 1024;
 /** Words A to H, eight lanes each, however many are used. */
 const WORDS = 8;
 const LANES = 8;
