@@ -112,6 +112,8 @@ test("a key of lines in JSON is what JSON says it is, and is gone from the text"
   fc.assert(
     fc.property(fc.array(line, { maxLength: 20 }), fc.boolean(), (lines, isFirst) => {
       const key = lines.join("\n");
+      // A value that is the name itself is refused: it could not be told from the name.
+      fc.pre(key !== "key");
       const text = utf8(JSON.stringify(isFirst ? { key, more: 1 } : { more: 1, key }));
       const { secret, rest } = takeLines(text, "key");
       assert.equal(Buffer.from(secret).toString(), key);
