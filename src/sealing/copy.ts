@@ -108,7 +108,7 @@ async function finish(to: SealedPlace, packageId: string, seal: Uint8Array): Pro
 /** Where another writer was faster, `check` says whether it was with the same. */
 async function writeFirst(to: SealedPlace, name: string, bytes: Uint8Array, check: () => Promise<void>): Promise<void> {
   const target = layout.blobName(to.prefix, name);
-  if (await to.store.stat(target)) return;
+  if (await to.store.stat(target)) return check();
   try {
     await to.store.write(target, [bytes], { absent: true, bytes: bytes.length });
   } catch (error) {
