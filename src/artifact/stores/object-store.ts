@@ -1,17 +1,11 @@
 /** A blob store in a bucket, whoever runs it: pinned reads, writes in parts with bounded memory, nothing seen before it is whole. */
-import {
-  type ObjectInfo,
-  type ObjectService,
-  type PutCondition,
-  type StoreLimits,
-  storeError,
-} from "../../backends/index.ts";
+import { type ObjectService, type PutCondition, type StoreLimits, storeError } from "../../backends/index.ts";
 import { baseError } from "../../base/index.ts";
-import type { BlobChunks, BlobStat, BlobStore, OpenBlob, WriteOptions, WrittenBlob } from "../blob-store.ts";
-import { artifactError } from "../errors.ts";
+import type { BlobChunks, BlobStat, BlobStore, WriteOptions, WrittenBlob } from "../blob-store.ts";
 import { compareCodePoints } from "../walk.ts";
 import { checkBlobName, isBlobName } from "./blob-name.ts";
 import { type Part, partBytesFor, partsOf } from "./parts.ts";
+import { type PinnedBlob, PinnedReads } from "./pinned-reads.ts";
 
 export interface ObjectStoreOptions {
   readonly uri: string;
@@ -21,13 +15,14 @@ export interface ObjectStoreOptions {
   readonly limits: StoreLimits;
 }
 
-export class ObjectStore implements BlobStore {
-  readonly uri: string;
+export class ObjectStore extends PinnedReads implements BlobStore {
+  override readonly uri: string;
   readonly #service: ObjectService;
   readonly #base: string;
   readonly #limits: StoreLimits;
 
   constructor({ uri, service, base, limits }: ObjectStoreOptions) {
+    super();
     this.uri = uri;
     this.#service = service;
     this.#base = base;
@@ -38,25 +33,10 @@ export class ObjectStore implements BlobStore {
     return this.#service.stat(this.#key(name));
   }
 
-  async open(name: string): Promise<OpenBlob> {
+  protected override async pin(name: string): Promise<PinnedBlob | undefined> {
     const key = this.#key(name);
     const info = await this.#service.stat(key);
-    if (!info) throw this.#notFound(name);
-    return {
-      bytes: info.bytes,
-      read: (start, end, buffer) => this.#read(name, info, { start, end }, buffer),
-      close: async () => undefined,
-    };
-  }
-
-  async read(name: string, start: number, end: number): Promise<Uint8Array> {
-    return (await this.open(name)).read(start, end);
-  }
-
-  async readAll(name: string, maxBytes: number): Promise<Uint8Array> {
-    const blob = await this.open(name);
-    if (blob.bytes > maxBytes) throw baseError("LIMIT_EXCEEDED", { detail: `${name} is over ${maxBytes} bytes` });
-    return blob.read(0, blob.bytes);
+    return info && { bytes: info.bytes, fill: (range, buffer) => this.#service.read(key, info.tag, range, buffer) };
   }
 
   async write(name: string, chunks: BlobChunks, options: WriteOptions = {}): Promise<WrittenBlob> {
@@ -111,22 +91,6 @@ export class ObjectStore implements BlobStore {
 
   #key(name: string): string {
     return this.#base + checkBlobName(name);
-  }
-
-  #notFound(name: string) {
-    return artifactError("BLOB_NOT_FOUND", { detail: `${name} in ${this.uri}` });
-  }
-
-  async #read(name: string, info: ObjectInfo, range: { start: number; end: number }, given?: Uint8Array) {
-    const start = Math.max(0, Math.min(range.start, info.bytes));
-    const end = Math.min(range.end, info.bytes);
-    const wanted = Math.max(0, end - start);
-    const buffer = given && given.length >= wanted ? given.subarray(0, wanted) : new Uint8Array(wanted);
-    if (wanted === 0) return buffer;
-    const read = await this.#service.read(this.#key(name), info.tag, { start, end }, buffer);
-    if (read === undefined) throw this.#notFound(name);
-    if (read !== wanted) throw storeError("BLOB_DAMAGED", { detail: `${name} is shorter than the store says` });
-    return buffer;
   }
 
   /** At most `partsAtOnce` parts of `partBudgetBytes` are in memory beside the one that is being filled. */

@@ -1,18 +1,17 @@
 /** A blob store under one tag of an OCI registry: a layer for each name, and manifests that refer to them. */
 import { createHash } from "node:crypto";
 import { BlobUpload, digestOf, type Registry, storeError } from "../../backends/index.ts";
-import { baseError } from "../../base/index.ts";
-import type { BlobChunks, BlobStat, BlobStore, OpenBlob, WriteOptions, WrittenBlob } from "../blob-store.ts";
-import { artifactError } from "../errors.ts";
+import type { BlobChunks, BlobStat, BlobStore, WriteOptions, WrittenBlob } from "../blob-store.ts";
 import { ARTIFACT_LIMITS } from "../limits.ts";
 import { compareCodePoints } from "../walk.ts";
 import { checkBlobName } from "./blob-name.ts";
 import { changeIndex, loadIndex, type OciIndex } from "./oci-index.ts";
 import type { OciBlob } from "./oci-manifest.ts";
 import { type Part, partBytesFor, partsOf } from "./parts.ts";
+import { type PinnedBlob, PinnedReads } from "./pinned-reads.ts";
 
-export class OciStore implements BlobStore {
-  readonly uri: string;
+export class OciStore extends PinnedReads implements BlobStore {
+  override readonly uri: string;
   readonly #registry: Registry;
   readonly #changes = new Map<string, OciBlob | null>();
   #index: Promise<OciIndex> | undefined;
@@ -22,6 +21,7 @@ export class OciStore implements BlobStore {
   #joining: Promise<void> | undefined;
 
   constructor(registry: Registry) {
+    super();
     this.uri = registry.place.uri;
     this.#registry = registry;
   }
@@ -31,24 +31,9 @@ export class OciStore implements BlobStore {
     return blob && { bytes: blob.bytes, tag: blob.digest, sha256: blob.digest.slice("sha256:".length) };
   }
 
-  async open(name: string): Promise<OpenBlob> {
+  protected override async pin(name: string): Promise<PinnedBlob | undefined> {
     const blob = await this.#find(checkBlobName(name));
-    if (!blob) throw this.#notFound(name);
-    return {
-      bytes: blob.bytes,
-      read: (start, end, buffer) => this.#read(name, blob, { start, end }, buffer),
-      close: async () => undefined,
-    };
-  }
-
-  async read(name: string, start: number, end: number): Promise<Uint8Array> {
-    return (await this.open(name)).read(start, end);
-  }
-
-  async readAll(name: string, maxBytes: number): Promise<Uint8Array> {
-    const blob = await this.open(name);
-    if (blob.bytes > maxBytes) throw baseError("LIMIT_EXCEEDED", { detail: `${name} is over ${maxBytes} bytes` });
-    return blob.read(0, blob.bytes);
+    return blob && { bytes: blob.bytes, fill: (range, buffer) => this.#fill(name, blob, range, buffer) };
   }
 
   /** A registry has no condition on a tag: `absent` is looked at, and another writer may still be faster. */
@@ -113,17 +98,12 @@ export class OciStore implements BlobStore {
     return loading;
   }
 
-  async #read(name: string, blob: OciBlob, range: { start: number; end: number }, given?: Uint8Array) {
-    const start = Math.max(0, Math.min(range.start, blob.bytes));
-    const end = Math.min(range.end, blob.bytes);
-    const wanted = Math.max(0, end - start);
-    const buffer = given && given.length >= wanted ? given.subarray(0, wanted) : new Uint8Array(wanted);
-    if (wanted === 0) return buffer;
-    const read = await this.#registry.readBlob(blob.digest, { start, end }, buffer);
-    if (read === undefined) throw this.#notFound(name);
-    const isDamaged = read !== wanted || (wanted === blob.bytes && digestOf(buffer) !== blob.digest);
-    if (isDamaged) throw storeError("BLOB_DAMAGED", { detail: `${name} is not what its digest says` });
-    return buffer;
+  /** What is read whole is held against its digest. */
+  async #fill(name: string, blob: OciBlob, range: { readonly start: number; readonly end: number }, into: Uint8Array) {
+    const read = await this.#registry.readBlob(blob.digest, range, into);
+    if (read === blob.bytes && digestOf(into) !== blob.digest)
+      throw storeError("BLOB_DAMAGED", { detail: `${name} is not what its digest says` });
+    return read;
   }
 
   async #upload(chunks: BlobChunks, options: WriteOptions): Promise<OciBlob> {
@@ -176,9 +156,5 @@ export class OciStore implements BlobStore {
     const after = await changeIndex(this.#registry, await loadIndex(this.#registry), changes);
     this.#index = Promise.resolve(after);
     this.#loadedAt = this.#registry.ports.clock.monotonic();
-  }
-
-  #notFound(name: string) {
-    return artifactError("BLOB_NOT_FOUND", { detail: `${name} in ${this.uri}` });
   }
 }
