@@ -1,7 +1,7 @@
 /** Hashes many runs of many files: over threads where that is worth their start, else on this one. */
 import { availableParallelism } from "node:os";
 import { setImmediate } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { StreamHash } from "./blake3.ts";
 import { hostError } from "./errors.ts";
 import { type Batch, batchesOf, bytesOf, HASH_LIMITS } from "./hash-batches.ts";
@@ -9,6 +9,7 @@ import { hashPairs, RunError, suitPairs } from "./hash-pairs.ts";
 import { type FileRun, findHash, type HashName, type RunDigests, RunHasher } from "./hash-run.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./hash-worker.ts";
 import { loadSha256Lanes, type Sha256Lanes } from "./sha256-lanes.ts";
+import { endThread, startThread, threadProgram } from "./thread.ts";
 
 export interface HashRunsOptions {
   readonly hash: HashName;
@@ -68,6 +69,7 @@ class HashThreads {
   readonly #queue: Batch[];
   readonly #options: HashRunsOptions;
   readonly #workers = new Set<Worker>();
+  readonly #started: Worker[] = [];
   readonly #stopped = Promise.withResolvers<never>();
   #results: RunDigests[] = [];
   #left = Promise.withResolvers<void>();
@@ -91,7 +93,7 @@ class HashThreads {
     } finally {
       this.#queue.length = 0;
       signal?.removeEventListener("abort", stop);
-      await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+      await Promise.all(this.#started.map(endThread));
     }
   }
 
@@ -126,9 +128,15 @@ class HashThreads {
   }
 
   #start(inPairs: boolean): void {
-    const worker = startWorker({ hash: this.#options.hash, inPairs });
+    const worker = startThread({
+      program: threadProgram("./hash-worker", import.meta.url),
+      data: { hash: this.#options.hash, inPairs } satisfies WorkerSettings,
+      heapMib: HASH_LIMITS.threadHeapMib,
+      youngHeapMib: HASH_LIMITS.threadYoungHeapMib,
+    });
     if (!worker) return;
     this.#workers.add(worker);
+    this.#started.push(worker);
     let current: Batch | undefined;
     const next = () => {
       current = this.#queue.pop();
@@ -136,6 +144,7 @@ class HashThreads {
       else this.#leave(worker);
     };
     worker.on("message", (message: FromWorker) => {
+      if ("ready" in message) return;
       if ("told" in message) return this.#tell(message.told);
       if ("failed" in message)
         return this.#stopped.reject(new UnreadableFile(message.failed.path, message.failed.code));
@@ -166,7 +175,6 @@ class HashThreads {
 
   #leave(worker: Worker): void {
     if (!this.#workers.delete(worker)) return;
-    void worker.terminate();
     this.#left.resolve();
     this.#left = Promise.withResolvers();
   }
@@ -193,21 +201,5 @@ async function inTurn<T>(steps: Generator<number, T>, told: (bytes: number) => v
     }
   } finally {
     steps.return(undefined as T);
-  }
-}
-
-function startWorker(settings: WorkerSettings): Worker | undefined {
-  const name = import.meta.url.endsWith(".ts") ? "./hash-worker.ts" : "./hash-worker.js";
-  try {
-    return new Worker(new URL(name, import.meta.url), {
-      workerData: settings,
-      execArgv: [],
-      resourceLimits: {
-        maxOldGenerationSizeMb: HASH_LIMITS.threadHeapMib,
-        maxYoungGenerationSizeMb: HASH_LIMITS.threadYoungHeapMib,
-      },
-    });
-  } catch {
-    return undefined;
   }
 }

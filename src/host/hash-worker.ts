@@ -17,6 +17,7 @@ export interface ToWorker {
 }
 
 export type FromWorker =
+  | { readonly ready: true }
   | { readonly told: number }
   | { readonly done: readonly RunDigests[] }
   | { readonly failed: { readonly path: string; readonly code: string } };
@@ -28,7 +29,7 @@ const settings = workerData as WorkerSettings;
 const make = findHash(settings.hash);
 if (!make) throw new Error("this thread cannot hash");
 const hasher = new RunHasher(make);
-const loading = settings.inPairs ? loadSha256Lanes() : undefined;
+const lanes = settings.inPairs ? await loadSha256Lanes() : undefined;
 
 async function hashBatch({ runs, isAhead }: ToWorker): Promise<void> {
   let since = 0;
@@ -40,7 +41,6 @@ async function hashBatch({ runs, isAhead }: ToWorker): Promise<void> {
   };
   let path = "";
   try {
-    const lanes = await loading;
     const done: RunDigests[] = [];
     if (lanes && suitPairs(runs)) done.push(...inTurn(hashPairs(lanes, runs), told));
     else
@@ -67,3 +67,4 @@ function inTurn<T>(steps: Generator<number, T>, told: (bytes: number) => void): 
 }
 
 parentPort?.on("message", (batch: ToWorker) => void hashBatch(batch));
+say({ ready: true });

@@ -1,11 +1,12 @@
 /** Runs the tasks of sealing and opening over threads, and on the caller's own while that waits for them. */
 import { availableParallelism } from "node:os";
 import { setImmediate } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { type AeadEngine, chooseAead } from "./aead.ts";
 import { hostError } from "./errors.ts";
 import { type RecordResult, type RecordTask, runRecords } from "./seal-run.ts";
 import type { FromSealWorker } from "./seal-worker.ts";
+import { endThread, startThread, threadProgram } from "./thread.ts";
 
 export const SEAL_THREAD_LIMITS = {
   threads: 8,
@@ -119,7 +120,7 @@ export class SealThreads {
     await this.drain();
     const workers = [...this.#workers.keys()];
     this.#workers.clear();
-    await Promise.all(workers.map((worker) => worker.terminate()));
+    await Promise.all(workers.map(endThread));
     for (const slot of this.#all) new Uint8Array(slot).fill(0);
   }
 
@@ -143,7 +144,12 @@ export class SealThreads {
   }
 
   #start(program: URL | undefined): void {
-    const worker = startWorker(this.engine, program);
+    const worker = startThread({
+      program: program ?? threadProgram("./seal-worker", import.meta.url),
+      data: this.engine.name,
+      heapMib: SEAL_THREAD_LIMITS.threadHeapMib,
+      youngHeapMib: SEAL_THREAD_LIMITS.threadYoungHeapMib,
+    });
     if (!worker) return;
     this.#workers.set(worker, []);
     worker.on("message", (message: FromSealWorker) => {
@@ -169,20 +175,4 @@ export class SealThreads {
 function drop({ task, result }: Job): void {
   new Uint8Array(task.key).fill(0);
   result.reject(new DOMException("the work was given up", "AbortError"));
-}
-
-function startWorker({ name }: AeadEngine, program: URL | undefined): Worker | undefined {
-  const file = import.meta.url.endsWith(".ts") ? "./seal-worker.ts" : "./seal-worker.js";
-  try {
-    return new Worker(program ?? new URL(file, import.meta.url), {
-      workerData: name,
-      execArgv: [],
-      resourceLimits: {
-        maxOldGenerationSizeMb: SEAL_THREAD_LIMITS.threadHeapMib,
-        maxYoungGenerationSizeMb: SEAL_THREAD_LIMITS.threadYoungHeapMib,
-      },
-    });
-  } catch {
-    return undefined;
-  }
 }

@@ -1,0 +1,39 @@
+/** Threads of this package's own programs, which end without harm to the process. */
+import { Worker } from "node:worker_threads";
+
+export interface ThreadOptions {
+  readonly program: URL;
+  readonly data: unknown;
+  readonly heapMib: number;
+  readonly youngHeapMib: number;
+}
+
+const loaded = new WeakMap<Worker, Promise<unknown>>();
+
+/** The program's first message says that it has loaded everything. Undefined where no thread can be started. */
+export function startThread({ program, data, heapMib, youngHeapMib }: ThreadOptions): Worker | undefined {
+  try {
+    const worker = new Worker(program, {
+      workerData: data,
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: heapMib, maxYoungGenerationSizeMb: youngHeapMib },
+    });
+    loaded.set(worker, new Promise((resolve) => worker.once("message", resolve).once("exit", resolve)));
+    return worker;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Never before it has loaded: a native package that is stopped in the middle of its start (koffi, by a fatal error of
+ * Node-API) takes the whole process with it.
+ */
+export async function endThread(worker: Worker): Promise<void> {
+  await loaded.get(worker);
+  await worker.terminate();
+}
+
+/** The program beside the module that asks, as source or as built. */
+export const threadProgram = (name: string, base: string): URL =>
+  new URL(`${name}${base.endsWith(".ts") ? ".ts" : ".js"}`, base);
