@@ -1,3 +1,4 @@
+/** The ends of threads, whatever they were doing. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
