@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openAuditLog } from "../src/audit/index.ts";
-import { type Recorder, silentLog, utf8, wipe } from "../src/base/index.ts";
+import { type Recorder, silentLog, utf8 } from "../src/base/index.ts";
 import { GuardedBytes, guardedMemoryLevel, systemClock, systemRandom } from "../src/host/index.ts";
 import {
   createReceiver,
@@ -72,12 +72,10 @@ function checkOutAndIn(secrets: SecretService, what: string, count: number): Pro
 
 /** As the route does it: the value leaves sealed to the caller's key. */
 async function sealed(secrets: SecretService, count: number): Promise<Row> {
-  const { key } = await createReceiver();
+  const { key } = createReceiver();
   return measure("the same, the value sealed to the caller, SQLite", count, async (n) => {
     const lease = await secrets.lease("openai", { holder: holderOf(n), ttlSeconds: 60 });
-    const copy = lease.key.use((bytes) => new Uint8Array(bytes));
-    await sealValue(copy, key, { direction: "checkout", name: "openai" });
-    wipe(copy);
+    lease.key.use((value) => sealValue(value, key, { direction: "checkout", name: "openai" }));
     await lease.checkIn();
   });
 }

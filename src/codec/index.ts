@@ -18,6 +18,16 @@ export { isOfPoint } from "./crl-points.ts";
 export * from "./der.ts";
 export * from "./der-read.ts";
 export * from "./dsse.ts";
+export {
+  createHpkeKeyPair,
+  type HpkeContext,
+  type HpkeKeyPair,
+  type HpkeMessage,
+  openHpke,
+  pointOf,
+  readHpkeKey,
+  sealHpke,
+} from "./hpke.ts";
 export { jcs } from "./jcs.ts";
 export {
   encodeOcspRequest,

@@ -22,7 +22,7 @@ export interface PackageKeyRequest {
 /** Fails with KEY_NOT_GRANTED, or KEY_NOT_OPENED when the answer was not made for this request. The caller wipes. */
 export async function requestPackageKey(request: PackageKeyRequest): Promise<GuardedBytes> {
   const { api, model, packageId } = request;
-  const fresh = await createFreshKey();
+  const fresh = createFreshKey();
   const { nonce } = await api.call(challengeRelease, { body: {} });
   if (fromBase64Url(nonce)?.length !== RELEASE_LIMITS.nonceBytes) throw releaseError("KEY_NOT_OPENED");
   const { evidence, binding } = await collect(request, { nonce, publicKey: fresh.publicKey, model });
@@ -39,7 +39,7 @@ export async function requestPackageKey(request: PackageKeyRequest): Promise<Gua
     },
   });
   if (reply.package_id !== packageId) throw releaseError("KEY_NOT_OPENED", { detail: "it belongs to another package" });
-  const key = await fresh.open(reply, sealInfo(binding, packageId), sealAad(binding));
+  const key = await fresh.open(reply, { info: sealInfo(binding, packageId), aad: sealAad(binding) });
   if (key?.length !== RELEASE_LIMITS.packageKeyBytes) {
     key?.fill(0);
     throw releaseError("KEY_NOT_OPENED");

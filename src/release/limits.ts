@@ -13,7 +13,5 @@ export const RELEASE_LIMITS = {
   sweptChallenges: 10_000,
   /** Records asked of the store at once. */
   pageRecords: 200,
-  /** An uncompressed P-256 point. */
-  publicKeyBytes: 65,
   packageKeyBytes: 32,
 } as const;

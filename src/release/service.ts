@@ -1,4 +1,5 @@
 /** The server's half of a key release: challenge, appraisal, policy, KMS, seal, record. */
+import type { KeyObject } from "node:crypto";
 import type { AttestedClaims, AttestedDevices, Evidence } from "../attestation/index.ts";
 import {
   type AuditEvent,
@@ -45,7 +46,7 @@ class Release<Model extends ReleasableModel> {
   async run(challenges: Challenges): Promise<ReleaseReply> {
     try {
       await challenges.consume(this.#request.nonce, this.#caller);
-      const publicKey = await readPublicKey(this.#request.public_key);
+      const publicKey = readPublicKey(this.#request.public_key);
       if (!publicKey) throw keyNotGranted("request.public-key");
       this.#claims = await this.#appraise();
       this.#model = await this.#ports.findModel(this.#request.model);
@@ -86,14 +87,11 @@ class Release<Model extends ReleasableModel> {
     });
   }
 
-  async #seal(
-    publicKey: NonNullable<Awaited<ReturnType<typeof readPublicKey>>>,
-    model: Model,
-    decision: PolicyDecision,
-  ): Promise<ReleaseReply> {
+  async #seal(publicKey: KeyObject, model: Model, decision: PolicyDecision): Promise<ReleaseReply> {
     const key = await this.#unwrap(model);
     try {
-      const sealed = await sealTo(publicKey, key, sealInfo(this.#binding, model.packageId), sealAad(this.#binding));
+      const context = { info: sealInfo(this.#binding, model.packageId), aad: sealAad(this.#binding) };
+      const sealed = sealTo(publicKey, key, context);
       await this.#ports.recorder.record(this.#event("allowed", decision.policies));
       return { package_id: model.packageId, ...sealed, policies: [...decision.policies] };
     } finally {

@@ -44,7 +44,7 @@ export async function checkOut(
   name: string,
   options: CheckOutOptions = {},
 ): Promise<CheckedOut> {
-  const receiver = await createReceiver();
+  const receiver = createReceiver();
   const { ttlSeconds, purpose } = options;
   const { lease, sealed } = await api.call(checkoutSecret, {
     params: { name },

@@ -46,6 +46,8 @@ export const SECRET_LIMITS = {
   listed: 10_000,
   /** Records that are asked of the store at once. */
   pageRecords: 200,
+  /** Public keys of callers that are kept as OpenSSL reads them. */
+  recipientKeys: 256,
   /** Keepers of secrets that a server is configured with. */
   keepers: 32,
   /** A .env file, in bytes, and what is in it. */

@@ -1,10 +1,11 @@
 /** Seals a value for the way between client and server (HPKE, RFC 9180), so that no JSON, header or string ever holds it. */
-import type { webcrypto } from "node:crypto";
-import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from "@hpke/core";
+import { createPrivateKey, createPublicKey, hash, type KeyObject } from "node:crypto";
 import { z } from "zod";
-import { fromBase64Url, parseJson, toBase64Url, toHex, utf8, wipe } from "../base/index.ts";
+import { fromBase64Url, parseJson, toBase64Url, utf8 } from "../base/index.ts";
+import { createHpkeKeyPair, type HpkeKeyPair, openHpke, pointOf, readHpkeKey, sealHpke } from "../codec/index.ts";
 import type { RecordStore } from "../store/index.ts";
 import { secretError } from "./errors.ts";
+import { SECRET_LIMITS } from "./limits.ts";
 
 /** A public key to seal to: the id is the first 16 bytes of its SHA-256. */
 export interface TransportKey {
@@ -32,42 +33,34 @@ export interface TransportReceiver {
   open(sealed: SealedValue, purpose: SealPurpose): Promise<Uint8Array>;
 }
 
-const suite = new CipherSuite({
-  kem: new DhkemP256HkdfSha256(),
-  kdf: new HkdfSha256(),
-  aead: new Aes256Gcm(),
-});
+/** Of callers, by the text of the key: the last ones that came. */
+const recipients = new Map<string, KeyObject>();
 
-function infoOf(purpose: SealPurpose): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(utf8(`modelkeep secret ${purpose.direction} v1\n${purpose.name}`));
+function infoOf(purpose: SealPurpose): Uint8Array {
+  return utf8(`modelkeep secret ${purpose.direction} v1\n${purpose.name}`);
 }
 
-/** Seals for the holder of `key`; the caller keeps `value` and wipes it. */
-export async function sealValue(value: Uint8Array, key: TransportKey, purpose: SealPurpose): Promise<SealedValue> {
-  const raw = fromBase64Url(key.publicKey);
-  if (raw?.length !== 65)
-    throw secretError("TRANSPORT_SEAL_INVALID", { detail: "the public key is not a P-256 point" });
-  const copy = new Uint8Array(new ArrayBuffer(value.length));
-  copy.set(value);
-  try {
-    const recipientPublicKey = await suite.kem.deserializePublicKey(new Uint8Array(raw));
-    const sender = await suite.createSenderContext({ recipientPublicKey, info: infoOf(purpose) });
-    const ciphertext = await sender.seal(copy);
-    return {
-      keyId: key.keyId,
-      enc: toBase64Url(new Uint8Array(sender.enc)),
-      ciphertext: toBase64Url(new Uint8Array(ciphertext)),
-    };
-  } catch (error) {
-    throw secretError("TRANSPORT_SEAL_INVALID", { detail: "the public key cannot be used", cause: error });
-  } finally {
-    wipe(copy);
-  }
+/** Seals for the holder of `key`; the caller keeps `value` and wipes it. Throws TRANSPORT_SEAL_INVALID. */
+export function sealValue(value: Uint8Array, key: TransportKey, purpose: SealPurpose): SealedValue {
+  const { enc, ciphertext } = sealHpke(value, recipientOf(key.publicKey), { info: infoOf(purpose) });
+  return { keyId: key.keyId, enc: toBase64Url(enc), ciphertext: toBase64Url(ciphertext) };
+}
+
+/** Throws TRANSPORT_SEAL_INVALID for what is not a point of the curve. */
+function recipientOf(text: string): KeyObject {
+  const known = recipients.get(text);
+  if (known) return known;
+  const point = fromBase64Url(text);
+  const key = point && readHpkeKey(point);
+  if (!key) throw secretError("TRANSPORT_SEAL_INVALID", { detail: "the public key is not a P-256 point" });
+  if (recipients.size >= SECRET_LIMITS.recipientKeys) recipients.delete(recipients.keys().next().value ?? "");
+  recipients.set(text, key);
+  return key;
 }
 
 /** A receiver whose key lives as long as the object: what a client makes for one checkout. */
-export async function createReceiver(): Promise<TransportReceiver> {
-  return receiverOf(await suite.kem.generateKeyPair());
+export function createReceiver(): TransportReceiver {
+  return receiverOf(createHpkeKeyPair());
 }
 
 const TABLE = "transport-keys";
@@ -78,30 +71,22 @@ export async function openServerReceiver(options: { readonly store: RecordStore 
   const { store } = options;
   await store.transaction(async (tx) => {
     if (await tx.get(TABLE, "current")) return;
-    const pair = await crypto.subtle.generateKey({ name: "ECDH", namedCurve: "P-256" }, true, ["deriveBits"]);
-    const { d, x, y } = await crypto.subtle.exportKey("jwk", pair.privateKey);
+    const { d, x, y } = createHpkeKeyPair().privateKey.export({ format: "jwk" });
     await tx.put(TABLE, "current", utf8(JSON.stringify({ d, x, y })), { ifVersion: 0 });
   });
   const record = await store.get(TABLE, "current");
   const parsed = storedKey.safeParse(record && parseJson(record.value, { what: "transport key" }));
   if (!parsed.success) throw secretError("SECRET_DAMAGED", { detail: "transport key" });
-  return receiverOf(await importPair(parsed.data));
+  return receiverOf(importPair(parsed.data));
 }
 
-async function importPair(stored: z.output<typeof storedKey>): Promise<webcrypto.CryptoKeyPair> {
-  const { d, x, y } = stored;
-  const algorithm = { name: "ECDH", namedCurve: "P-256" };
-  const base = { kty: "EC", crv: "P-256", x, y };
-  return {
-    privateKey: await crypto.subtle.importKey("jwk", { ...base, d }, algorithm, true, ["deriveBits"]),
-    publicKey: await crypto.subtle.importKey("jwk", base, algorithm, true, []),
-  };
+function importPair({ d, x, y }: z.output<typeof storedKey>): HpkeKeyPair {
+  const privateKey = createPrivateKey({ key: { kty: "EC", crv: "P-256", d, x, y }, format: "jwk" });
+  return { privateKey, publicKey: pointOf(createPublicKey(privateKey)) };
 }
 
-async function receiverOf(pair: webcrypto.CryptoKeyPair): Promise<TransportReceiver> {
-  const raw = new Uint8Array(await suite.kem.serializePublicKey(pair.publicKey));
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", raw));
-  const key = { keyId: toHex(digest.subarray(0, 16)), publicKey: toBase64Url(raw) };
+function receiverOf({ privateKey, publicKey }: HpkeKeyPair): TransportReceiver {
+  const key = { keyId: hash("sha256", publicKey, "hex").slice(0, 32), publicKey: toBase64Url(publicKey) };
   return {
     key,
     async open(sealed, purpose) {
@@ -109,21 +94,9 @@ async function receiverOf(pair: webcrypto.CryptoKeyPair): Promise<TransportRecei
       const enc = fromBase64Url(sealed.enc);
       const ciphertext = fromBase64Url(sealed.ciphertext);
       if (!enc || !ciphertext) throw secretError("TRANSPORT_SEAL_INVALID", { detail: "not base64url" });
-      return openWith(pair, enc, ciphertext, infoOf(purpose));
+      const value = await openHpke({ enc, ciphertext }, privateKey, { info: infoOf(purpose) });
+      if (!value) throw secretError("TRANSPORT_SEAL_INVALID");
+      return value;
     },
   };
-}
-
-async function openWith(
-  pair: webcrypto.CryptoKeyPair,
-  enc: Uint8Array,
-  ciphertext: Uint8Array,
-  info: Uint8Array<ArrayBuffer>,
-): Promise<Uint8Array> {
-  try {
-    const recipient = await suite.createRecipientContext({ recipientKey: pair, enc: new Uint8Array(enc), info });
-    return new Uint8Array(await recipient.open(new Uint8Array(ciphertext)));
-  } catch (error) {
-    throw secretError("TRANSPORT_SEAL_INVALID", { cause: error });
-  }
 }

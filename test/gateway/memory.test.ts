@@ -133,7 +133,7 @@ async function attack(t: TestContext, tls: boolean): Promise<void> {
   });
   const { ready, send } = talkTo(child);
   const key = `sk-canary-${randomBytes(24).toString("hex")}`;
-  const sealed = await sealValue(Buffer.from(key), await ready, { direction: "put", name: "openai-key" });
+  const sealed = sealValue(Buffer.from(key), await ready, { direction: "put", name: "openai-key" });
   const baseUrl = certificate ? `https://localhost:${upstreamPort}/v1` : `http://127.0.0.1:${upstreamPort}/v1`;
   const { port } = await send<{ port: number }>({
     do: "start",

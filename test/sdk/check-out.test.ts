@@ -20,7 +20,7 @@ async function start(t: TestContext) {
   const { api } = keep.admin;
   const key = await api.call(contract.getTransportKey, {});
   const receiver = { keyId: key.key_id, publicKey: key.public_key };
-  const { keyId, enc, ciphertext } = await sealValue(Buffer.from(VALUE), receiver, {
+  const { keyId, enc, ciphertext } = sealValue(Buffer.from(VALUE), receiver, {
     direction: "put",
     name: "openai/prod",
   });

@@ -67,7 +67,7 @@ async function start(t: TestContext) {
   const { api } = keep.admin;
   const key = await api.call(contract.getTransportKey, {});
   const receiver = { keyId: key.key_id, publicKey: key.public_key };
-  const sealed = await sealValue(Buffer.from(CANARY), receiver, { direction: "put", name: "canary" });
+  const sealed = sealValue(Buffer.from(CANARY), receiver, { direction: "put", name: "canary" });
   const body = { sealed: { key_id: sealed.keyId, enc: sealed.enc, ciphertext: sealed.ciphertext } };
   await api.call(contract.putSecret, { params: { name: "canary" }, body });
   const models = ["small", "stream", "secret-model"];

@@ -13,7 +13,7 @@ const params = { name: NAME };
 async function sealed({ admin }: TestServer, value: string) {
   const key = await admin.api.call(contract.getTransportKey, {});
   const receiver = { keyId: key.key_id, publicKey: key.public_key };
-  const { keyId, enc, ciphertext } = await sealValue(Buffer.from(value), receiver, { direction: "put", name: NAME });
+  const { keyId, enc, ciphertext } = sealValue(Buffer.from(value), receiver, { direction: "put", name: NAME });
   return { key_id: keyId, enc, ciphertext };
 }
 
@@ -29,7 +29,7 @@ async function start(t: TestContext) {
 }
 
 async function receiver() {
-  const { key, open } = await createReceiver();
+  const { key, open } = createReceiver();
   const body = { key_id: key.keyId, public_key: key.publicKey };
   const read = async ({ key_id: keyId, enc, ciphertext }: { key_id: string; enc: string; ciphertext: string }) =>
     Buffer.from(await open({ keyId, enc, ciphertext }, { direction: "checkout", name: NAME })).toString();
@@ -56,14 +56,14 @@ test("a lease is taken, used, renewed and ended by its holder, and by nobody els
       code: "LEASE_NOT_FOUND",
     });
   for (const refused of [
-    two.api.call(contract.revokeLeases, { body: { prefix: "openai/" } }),
-    two.api.call(contract.setSecretRules, { params, body: { max_uses: 1 } }),
-    two.api.call(contract.rollBackSecret, { params, body: {} }),
-    two.api.call(contract.promoteSecret, { params, body: {} }),
-    two.api.call(contract.retireSecret, { params, body: {} }),
-    two.api.call(contract.linkSecret, { params, body: { driver: "x", reference: "y" } }),
+    () => two.api.call(contract.revokeLeases, { body: { prefix: "openai/" } }),
+    () => two.api.call(contract.setSecretRules, { params, body: { max_uses: 1 } }),
+    () => two.api.call(contract.rollBackSecret, { params, body: {} }),
+    () => two.api.call(contract.promoteSecret, { params, body: {} }),
+    () => two.api.call(contract.retireSecret, { params, body: {} }),
+    () => two.api.call(contract.linkSecret, { params, body: { driver: "x", reference: "y" } }),
   ])
-    await assert.rejects(refused, { code: "FORBIDDEN" });
+    await assert.rejects(refused(), { code: "FORBIDDEN" });
   const { ended } = await api.call(contract.revokeLeases, { body: { principal: { type: "Workload", id: "one" } } });
   assert.deepEqual(ended, [taken.lease.id]);
   await assert.rejects(one.api.call(contract.checkInLease, { params: id }), { code: "LEASE_NOT_FOUND" });

@@ -18,7 +18,7 @@ import { configOf, newFolder, startTestServer, type TestServer } from "./support
 async function put(keep: TestServer, name: string, value: Uint8Array): Promise<void> {
   const key = await keep.admin.api.call(contract.getTransportKey, {});
   const receiver = { keyId: key.key_id, publicKey: key.public_key };
-  const sealed = await sealValue(value, receiver, { direction: "put", name });
+  const sealed = sealValue(value, receiver, { direction: "put", name });
   await keep.admin.api.call(contract.putSecret, {
     params: { name },
     body: { sealed: { key_id: sealed.keyId, enc: sealed.enc, ciphertext: sealed.ciphertext } },

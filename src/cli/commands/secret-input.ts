@@ -38,7 +38,7 @@ function withoutNewline(bytes: Uint8Array): Uint8Array {
 export async function sealForServer(api: ApiClient, name: string, value: Uint8Array) {
   try {
     const key = await api.call(getTransportKey, {});
-    const sealed = await sealValue(value, { keyId: key.key_id, publicKey: key.public_key }, { direction: "put", name });
+    const sealed = sealValue(value, { keyId: key.key_id, publicKey: key.public_key }, { direction: "put", name });
     return { key_id: sealed.keyId, enc: sealed.enc, ciphertext: sealed.ciphertext };
   } finally {
     wipe(value);

@@ -1,6 +1,6 @@
 /** Answers the routes of secrets and leases. */
 import type { z } from "zod";
-import { type Caller, copySecret, type EntityRef, entityText, wipe } from "../../base/index.ts";
+import { type Caller, type EntityRef, entityText } from "../../base/index.ts";
 import * as contract from "../../contract/index.ts";
 import type { GuardedBytes } from "../../host/index.ts";
 import {
@@ -151,7 +151,7 @@ function takingRoutes(services: SecretRouteServices): Implementation[] {
       await requireDecision(services, caller, "checkoutSecret", { type: "Secret", id: name }, context);
       const lease = await secrets.lease(name, { holder: caller.principal, ...context, ...defined({ maxUses }) });
       try {
-        return { lease: leaseToWire(lease), sealed: await sealKey(lease.key, name, body) };
+        return { lease: leaseToWire(lease), sealed: sealKey(lease.key, name, body) };
       } catch (error) {
         await lease.checkIn();
         throw error;
@@ -159,22 +159,23 @@ function takingRoutes(services: SecretRouteServices): Implementation[] {
     }),
     authenticated(contract.useLease, async ({ params, body }, caller) => {
       const { lease, key } = await secrets.use(params.id ?? "", caller.principal);
-      return { lease: leaseToWire(lease), sealed: await sealKey(key, lease.secretName, body) };
+      return { lease: leaseToWire(lease), sealed: sealKey(key, lease.secretName, body) };
     }),
   ];
 }
 
 /** From here the value is the caller's: the lease stays open, this process needs no key for it. */
-async function sealKey(
+function sealKey(
   key: GuardedBytes,
   name: string,
   to: { readonly key_id: string; readonly public_key: string },
-): Promise<WireSealed> {
-  const copy = key.use(copySecret);
-  key.wipe();
+): WireSealed {
   const receiver = { keyId: to.key_id, publicKey: to.public_key };
-  const sealed = await sealValue(copy, receiver, { direction: "checkout", name }).finally(() => wipe(copy));
-  return toWire(sealed);
+  try {
+    return toWire(key.use((value) => sealValue(value, receiver, { direction: "checkout", name })));
+  } finally {
+    key.wipe();
+  }
 }
 
 function openValue({ transport }: SecretRouteServices, name: string, sealed: WireSealed): Promise<Uint8Array> {
