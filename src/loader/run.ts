@@ -66,7 +66,8 @@ async function prepare(options: RunSealedOptions): Promise<Plan> {
 /** Needs no key: a model that is not the published one is refused before anything else happens. */
 async function verifyStored(options: RunSealedOptions): Promise<VerifiedSeal> {
   const { storeUri, prefix, rootDigest, filesDigest, packageId } = options;
-  const store = await openBlobStore(storeUri, { env: options.env });
+  const { env, signal } = options;
+  const store = await openBlobStore(storeUri, { env, ...(signal ? { signal } : {}) });
   const seal = await verifySealed({ store, prefix, trust: pinKeys(options.trust.publicKeys) });
   const same =
     (rootDigest === undefined || rootDigest === seal.manifest.rootDigest) &&

@@ -2,22 +2,19 @@
 import { createHash, type Hash } from "node:crypto";
 import type { BlobStore, OpenBlob } from "../artifact/index.ts";
 import { equalBytes, ModelkeepError, type Progress } from "../base/index.ts";
-import { SIGNING_LIMITS, siblingFolder } from "../signing/index.ts";
 import { runWithin, type Task } from "./budget.ts";
 import { sealingError } from "./errors.ts";
+import { copySmall, type Replaced, type SealedPlace, smallBlobs } from "./finished-target.ts";
 import { isThere } from "./journal.ts";
 import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
 import { readEnvelope, readSeal } from "./manage.ts";
 
-export interface SealedPlace {
-  readonly store: BlobStore;
-  readonly prefix: string;
-}
-
 export interface CopyOptions {
   readonly from: SealedPlace;
   readonly to: SealedPlace;
+  /** Nothing when absent: a target that is finished and says something else is refused. */
+  readonly replaced?: Replaced;
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
 }
@@ -33,8 +30,9 @@ export interface CopyResult {
 
 /**
  * Needs no key and checks no signature, but holds every blob against what the seal says of it. The envelope is written
- * first, so that a second writer finds the place taken, and the seal last. Throws NOT_SEALED, SEALED_EXISTS for another
- * sealed model at the target or other recipients, SEALED_TAMPERED for a source that is damaged or a target that does
+ * first, so that a second writer finds the place taken, and the seal last; a finished target gets an envelope that may
+ * replace its own only after its payload was found whole. Throws NOT_SEALED, SEALED_EXISTS for another sealed model at
+ * the target or for what may not be replaced, BLOB_EXISTS where that changed meanwhile, SEALED_TAMPERED for a source that is damaged or a target that does
  * not keep what it got.
  */
 export async function copySealed(options: CopyOptions): Promise<CopyResult> {
@@ -46,27 +44,14 @@ export async function copySealed(options: CopyOptions): Promise<CopyResult> {
   if (envelope.package_id !== predicate.package_id)
     throw sealingError("SEALED_TAMPERED", { detail: "envelope and seal are of two packages" });
   await checkTarget(to, predicate.package_id, sealBytes);
-  const isSettled = await hasRecipients(options);
+  const small = await smallBlobs(from, to, options.replaced ?? "nothing");
   await claim(options, predicate.package_id, sealBytes);
   await to.store.discardUnfinished(layout.blobName(to.prefix, "files/"));
   const copy = new Copy(options, predicate);
   await copy.files(predicate.files);
-  if (!isSettled) await copySmall(options, layout.NAMES.envelope, true);
-  await copySmall(options, layout.NAMES.bundle, true);
-  for (const name of [layout.NAMES.bom, layout.NAMES.findings]) await copySmall(options, name, false);
-  for (const name of await besideSignature(from)) await copySmall(options, name, false);
+  for (const blob of small) await copySmall(from, to, blob);
   await finish(to, predicate.package_id, sealBytes);
   return { packageId: predicate.package_id, rootDigest, ...copy.counts };
-}
-
-/** Signatures of further signers, and statements. */
-async function besideSignature({ store, prefix }: SealedPlace): Promise<string[]> {
-  const folder = siblingFolder(layout.NAMES.bundle);
-  const from = layout.blobName(prefix, `${folder}/`);
-  const names: string[] = [];
-  for await (const blob of store.list(from)) names.push(`${folder}/${blob.slice(from.length)}`);
-  if (names.length <= SIGNING_LIMITS.siblings) return names;
-  throw sealingError("SEALED_INVALID", { detail: `over ${SIGNING_LIMITS.siblings} blobs beside the signature` });
 }
 
 async function checkTarget(to: SealedPlace, packageId: string, seal: Uint8Array): Promise<void> {
@@ -78,21 +63,6 @@ async function checkTarget(to: SealedPlace, packageId: string, seal: Uint8Array)
   }
   if (!(await to.store.stat(layout.blobName(to.prefix, layout.NAMES.envelope)))) return;
   if ((await readEnvelope(to.store, to.prefix)).package_id !== packageId) throw sealingError("SEALED_EXISTS", place);
-}
-
-/** A finished target keeps its envelope: the source's may be older, and let in who was taken out since. */
-async function hasRecipients({ from, to }: CopyOptions): Promise<boolean> {
-  const [source, target] = [from, to].map(({ prefix }) => layout.blobName(prefix, layout.NAMES.envelope)) as [
-    string,
-    string,
-  ];
-  const isFinished = Boolean(await to.store.stat(layout.blobName(to.prefix, layout.NAMES.seal)));
-  if (!isFinished || !(await to.store.stat(target))) return false;
-  if (await isSame(to.store, target, await from.store.readAll(source, SEALING_LIMITS.envelopeBytes))) return true;
-  throw sealingError("SEALED_EXISTS", {
-    detail: `${to.store.uri} ${to.prefix}, with other recipients than the source`,
-    hint: "change them where they are: modelkeep rewrap; or give them up first: modelkeep shred",
-  });
 }
 
 async function claim({ from, to }: CopyOptions, packageId: string, seal: Uint8Array): Promise<void> {
@@ -248,17 +218,4 @@ export async function* readAhead(blob: OpenBlob): AsyncGenerator<Uint8Array> {
   } finally {
     await reading?.catch(() => undefined);
   }
-}
-
-async function copySmall({ from, to }: CopyOptions, name: string, needed: boolean): Promise<void> {
-  const [source, target] = [layout.blobName(from.prefix, name), layout.blobName(to.prefix, name)];
-  if (!needed && !(await from.store.stat(source))) return;
-  const bytes = await from.store.readAll(source, SEALING_LIMITS.bundleBytes);
-  if (await isSame(to.store, target, bytes)) return;
-  await to.store.write(target, [bytes], { bytes: bytes.length });
-}
-
-async function isSame(store: BlobStore, name: string, bytes: Uint8Array): Promise<boolean> {
-  const there = await store.stat(name);
-  return there?.bytes === bytes.length && equalBytes(await store.readAll(name, bytes.length), bytes);
 }

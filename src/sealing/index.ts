@@ -1,7 +1,8 @@
 /** Floor 6: sealed models: payload, keys, and the order in which they are checked. */
-export { type CopyOptions, type CopyResult, copySealed, type SealedPlace } from "./copy.ts";
+export { type CopyOptions, type CopyResult, copySealed } from "./copy.ts";
 export { type KeyEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts";
 export { sealingError } from "./errors.ts";
+export type { Replaced, SealedPlace } from "./finished-target.ts";
 export { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe, type FloeParameters, SEGMENT_OVERHEAD_BYTES } from "./floe.ts";
 export { openIntoFolder } from "./folder-output.ts";
 export { type HubOutput, type HubPlace, openIntoHubCache } from "./hub-output.ts";

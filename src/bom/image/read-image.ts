@@ -5,7 +5,6 @@ import { BOM_LIMITS } from "../limits.ts";
 import { asObject, listOf, textOf, textsOf, type Unknown } from "../plain.ts";
 import { type ImageArchive, openImageArchive, readImageJson, readImageValue, readLayer } from "./archive.ts";
 import { LayeredFiles } from "./layered-files.ts";
-import { openRegistryArchive } from "./registry-archive.ts";
 import { readTarStream } from "./tar-stream.ts";
 
 export interface ImageOptions {
@@ -39,7 +38,7 @@ interface Parts {
 /** Fails with IMAGE_INVALID, LIMIT_EXCEEDED or BOM_STOPPED. Nothing is unpacked to the disk. */
 export async function readImage(options: ImageOptions): Promise<Image> {
   const archive = options.path.startsWith("oci://")
-    ? await openRegistryArchive(options.path, options.env ?? {})
+    ? await openRegistryImage(options)
     : await openImageArchive(options.path);
   try {
     const parts = await partsOf(archive, options.platform);
@@ -52,6 +51,12 @@ export async function readImage(options: ImageOptions): Promise<Image> {
   } finally {
     archive.close();
   }
+}
+
+/** What speaks to registries is loaded for them alone. */
+async function openRegistryImage({ path, env, signal }: ImageOptions): Promise<ImageArchive> {
+  const { openRegistryArchive } = await import("./registry-archive.ts");
+  return openRegistryArchive(path, env ?? {}, signal);
 }
 
 /** True for what readImage reads, by a glance. */

@@ -20,8 +20,9 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 export async function openRegistryArchive(
   uri: string,
   env: Readonly<Record<string, string | undefined>>,
+  signal?: AbortSignal,
 ): Promise<ImageArchive> {
-  return new RegistryArchive(await openRegistry(uri, { env }));
+  return new RegistryArchive(await openRegistry(uri, { env, ...(signal ? { signal } : {}) }));
 }
 
 class RegistryArchive implements ImageArchive {

@@ -53,11 +53,13 @@ export async function acceptedSigner(
   { publicKeys, policy }: RunTrust,
   model: PublishedModel,
   atMs: number,
+  signal?: AbortSignal,
 ): Promise<AcceptedSigner> {
   if (!policy) return { publicKeys };
   const keys = publicKeys.map(loadTrustedKey);
   const ref = `${model.name}@${model.version}`;
-  const { base } = requirePolicy(policy, { model: ref, ...(await readSealedSet(model)), keys, atMs, sealed: true });
+  const set = await readSealedSet(model, signal);
+  const { base } = requirePolicy(policy, { model: ref, ...set, keys, atMs, sealed: true });
   const { pem, keyId } = base.manifest.signerKey;
   if (keys.length > 0 && !keys.some((key) => key.keyId === keyId))
     throw signingError("SIGNER_NOT_TRUSTED", { detail: `the policy accepts key ${keyId}, --trust does not name it` });
@@ -65,8 +67,8 @@ export async function acceptedSigner(
 }
 
 /** What lies beside the signature, and what was made where the model was sealed. */
-async function readSealedSet({ store_uri, prefix }: PublishedModel): Promise<SignatureSet> {
-  const store = await openBlobStore(store_uri);
+async function readSealedSet({ store_uri, prefix }: PublishedModel, signal?: AbortSignal): Promise<SignatureSet> {
+  const store = await openBlobStore(store_uri, signal ? { signal } : {});
   const place = (name: string) => (prefix === "" ? name : `${prefix}/${name}`);
   const { signatures, statements } = await readStoredSignatureSet(store, place(SEALED_NAMES.bundle));
   const sealed: NamedBytes[] = [];
