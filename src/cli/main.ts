@@ -1,25 +1,27 @@
 /** Starts one command line on the real process: streams, signals, exit code. */
 import { readFileSync } from "node:fs";
-import { systemClock, systemRandom } from "../host/index.ts";
+import { EXIT } from "../base/index.ts";
+import { systemClock, systemRandom, threadsHaveLoaded } from "../host/index.ts";
 import { createLog } from "../server/index.ts";
 import { commandsFor } from "./commands/on-demand.ts";
 import { runCommandLine } from "./run.ts";
 
-const EXIT_BY_SECOND_SIGNAL = 130;
+/** How long the end waits for threads that are in the middle of their start, in milliseconds. */
+const THREADS_WAIT_MS = 5_000;
 
 export async function main(words: readonly string[]): Promise<void> {
   process.on("SIGUSR1", () => {});
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   const abort = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      if (abort.signal.aborted) process.exit(EXIT_BY_SECOND_SIGNAL);
-      abort.abort(signal);
-    });
-  }
+  const output = watchOutput(abort);
+  obeySignals(abort);
   const log = createLog({
     level: process.env.MODELKEEP_DEBUG ? "debug" : "warn",
     write: (line) => void process.stderr.write(line),
+  });
+  process.on("uncaughtException", (error) => {
+    process.stderr.write("error: Internal error\nhint: type it again with MODELKEEP_DEBUG=1 before it\n");
+    log.debug("uncaught", { error });
+    void leave(EXIT.failed);
   });
   const code = await runCommandLine(words, {
     commands: await commandsFor(words),
@@ -37,6 +39,41 @@ export async function main(words: readonly string[]): Promise<void> {
   });
   process.exitCode = code;
   await drain();
+  await leave(output.isLost && code === EXIT.done ? EXIT.failed : code);
+}
+
+/**
+ * A reader that went away needs no more of the output: the command ends early, and says by its code what it said
+ * without a reader. Output that could not be written is a failure, whatever the command did.
+ */
+function watchOutput(abort: AbortController): { readonly isLost: boolean } {
+  const output = { isLost: false };
+  process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
+    abort.abort(code);
+    if (code === "EPIPE" || output.isLost) return;
+    output.isLost = true;
+    process.stderr.write(`error: The output cannot be written (${code ?? "unknown"})\nhint: df -h\n`);
+  });
+  process.stderr.on("error", () => {});
+  return output;
+}
+
+/** The first signal asks the command to end, the second does not ask. */
+function obeySignals(abort: AbortController): void {
+  let signals = 0;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      signals += 1;
+      if (signals > 1) void leave(EXIT.interrupted);
+      else abort.abort(signal);
+    });
+  }
+}
+
+/** Threads end with the process, and those that are loading native code then would end it by SIGABRT. */
+async function leave(code: number): Promise<void> {
+  const loaded = threadsHaveLoaded();
+  await Promise.race([loaded, new Promise((resolve) => setTimeout(resolve, THREADS_WAIT_MS))]);
   process.exit(code);
 }
 
@@ -45,6 +82,8 @@ async function drain(): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) {
     if (stream.writableLength > 0) await new Promise((resolve) => stream.write("", resolve));
   }
+  // Streams tell of their errors in a later turn.
+  await new Promise((resolve) => setImmediate(resolve));
 }
 
 export function packageVersion(): string {

@@ -32,3 +32,4 @@ export {
 export * from "./seal-threads.ts";
 export * from "./sqlite.ts";
 export * from "./terminal.ts";
+export { threadsHaveLoaded } from "./thread.ts";

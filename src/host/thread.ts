@@ -9,6 +9,7 @@ export interface ThreadOptions {
 }
 
 const loaded = new WeakMap<Worker, Promise<unknown>>();
+const loading = new Set<Promise<unknown>>();
 
 /** The program's first message says that it has loaded everything. Undefined where no thread can be started. */
 export function startThread({ program, data, heapMib, youngHeapMib }: ThreadOptions): Worker | undefined {
@@ -18,11 +19,22 @@ export function startThread({ program, data, heapMib, youngHeapMib }: ThreadOpti
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: heapMib, maxYoungGenerationSizeMb: youngHeapMib },
     });
-    loaded.set(worker, new Promise((resolve) => worker.once("message", resolve).once("exit", resolve)));
+    loaded.set(worker, untilLoaded(worker));
     return worker;
   } catch {
     return undefined;
   }
+}
+
+function untilLoaded(worker: Worker): Promise<unknown> {
+  const until = new Promise((resolve) => worker.once("message", resolve).once("exit", resolve));
+  loading.add(until);
+  return until.finally(() => loading.delete(until));
+}
+
+/** For whoever ends the process, which ends its threads: resolves when none is in the middle of its start any more. */
+export async function threadsHaveLoaded(): Promise<void> {
+  await Promise.all(loading);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Opens the port: plain or TLS, with limits against slow clients, and a graceful end. */
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
 import { http, https, readFileBounded, systemErrorCode } from "../host/index.ts";
 import { type Config, isLoopback, splitListen } from "./config.ts";
@@ -21,13 +21,23 @@ export interface ListenPorts {
   readonly app: Hono;
   /** Answers `/v1/*`. */
   readonly gateway: Handler;
+  /** SERVER_LIMITS.answerTimeoutMs when absent. */
+  readonly answerTimeoutMs?: number;
 }
 
 /** Largest PEM file of the server, in bytes. */
 const MAX_PEM_BYTES = 1024 * 1024;
 
 export async function listen(config: Config, ports: ListenPorts): Promise<Listening> {
-  const api = getRequestListener(ports.app.fetch, { overrideGlobalObjects: false });
+  const { app, answerTimeoutMs = SERVER_LIMITS.answerTimeoutMs } = ports;
+  const answer = async (request: Request, env: HttpBindings): Promise<Response> => {
+    const response = await app.fetch(request, env);
+    limitTaking(env.outgoing, answerTimeoutMs);
+    return response;
+  };
+  const api = getRequestListener((request, env) => answer(request, env as HttpBindings), {
+    overrideGlobalObjects: false,
+  });
   const handler: Handler = (req, res) => {
     if (req.url === "/v1" || req.url?.startsWith("/v1/") || req.url?.startsWith("/v1?")) ports.gateway(req, res);
     else void api(req, res);
@@ -47,6 +57,12 @@ export async function listen(config: Config, ports: ListenPorts): Promise<Listen
   };
 }
 
+/** Who asks and does not read would keep his connection for ever, and the answer in memory. */
+function limitTaking(res: Pick<http.ServerResponse, "destroy" | "once">, timeoutMs: number): void {
+  const timer = setTimeout(() => res.destroy(), timeoutMs);
+  res.once("close", () => clearTimeout(timer));
+}
+
 async function createServer(config: Config, handler: Handler): Promise<http.Server> {
   const options = {
     maxHeaderSize: SERVER_LIMITS.headerBytes,
@@ -62,7 +78,13 @@ async function createServer(config: Config, handler: Handler): Promise<http.Serv
   );
   try {
     return https.createServer(
-      { ...options, cert: Buffer.from(cert ?? []), key: Buffer.from(key ?? []), minVersion: "TLSv1.2" },
+      {
+        ...options,
+        cert: Buffer.from(cert ?? []),
+        key: Buffer.from(key ?? []),
+        minVersion: "TLSv1.2",
+        handshakeTimeout: SERVER_LIMITS.handshakeTimeoutMs,
+      },
       handler,
     );
   } catch (error) {

@@ -1,9 +1,10 @@
 /** The registry takes nothing on a publisher's word: every part of a publication is exchanged, and nothing is kept. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { type TestContext, test } from "node:test";
 import { createKeyFile, openKeyWrapper } from "../../src/backends/index.ts";
-import { fromUtf8 } from "../../src/base/index.ts";
+import { fromUtf8, type ModelkeepError } from "../../src/base/index.ts";
 import * as contract from "../../src/contract/index.ts";
 import { systemClock, systemRandom } from "../../src/host/index.ts";
 import { publishSealed } from "../../src/publisher/index.ts";
@@ -218,6 +219,26 @@ test("who policy does not name may neither publish nor read nor report", async (
   await assert.rejects(api.call(contract.reportLoad, { params, body: report }), { code: "FORBIDDEN" });
   const { entries } = await fixture.keep.admin.api.call(contract.listAudit, { body: { outcome: "refused" } });
   assert.equal(entries.filter(({ principal }) => principal === 'Workload::"nobody"').length, 4);
+});
+
+test("whatever name is asked for, the refusal is recorded, and what is to be typed is one word of a shell", async (t) => {
+  const fixture = await preparePublish(t);
+  const { api } = await fixture.keep.workload("nobody");
+  const hostile = ["x'; touch owned; '@1", "\u0000".repeat(1500), "\u{1f511}".repeat(400), "..", "tiny@1/loads?x"];
+  for (const ref of hostile) {
+    const error = await api.call(contract.getModel, { params: { ref } }).then(
+      () => assert.fail("it was answered"),
+      (thrown: unknown) => thrown as ModelkeepError,
+    );
+    assert.ok(["FORBIDDEN", "NO_SUCH_ROUTE"].includes(error.code), `${ref.slice(0, 20)}: ${error.code}`);
+    if (error.code !== "FORBIDDEN") continue;
+    const command = error.hint?.replace(/^.*: modelkeep/, "printf '%s\\n'") ?? "";
+    const words = execFileSync("sh", ["-c", command.replaceAll("\0", "")], { encoding: "utf8" }).split("\n");
+    assert.ok(words.at(-2)?.startsWith('Model::"'), words.at(-2));
+    assert.ok(!words.includes("touch"));
+  }
+  const { entries } = await fixture.keep.admin.api.call(contract.listAudit, { body: { outcome: "refused" } });
+  assert.equal(entries.filter(({ principal }) => principal === 'Workload::"nobody"').length, hostile.length - 1);
 });
 
 test("two publications of one version at once: one is registered, the other is told so", async (t) => {

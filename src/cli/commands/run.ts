@@ -23,6 +23,9 @@ import { acceptedSigner, RUN_TRUST_OPTIONS, readRunTrust } from "./run-trust.ts"
 
 const HINT = "modelkeep run keeper@1 --trust signer.pub --tee insecure-dev -- PROGRAM {model}";
 
+/** How long a server may take, after the program's end, to write down that the model was loaded, in milliseconds. */
+const REPORT_WAIT_MS = 5_000;
+
 const TEES = [...GUEST_KINDS, INSECURE_DEV_KIND];
 
 interface Asked {
@@ -115,8 +118,9 @@ async function runModel(
   }
   const trust = await readRunTrust(context, input, HINT);
   const report = reporter(context, api, asked.ref, model);
+  let reported: Promise<void> | undefined;
   try {
-    const { publicKeys, ...accepted } = await acceptedSigner(trust, model, context.clock.now());
+    const { publicKeys, ...accepted } = await acceptedSigner(trust, model, context.clock.now(), context.signal);
     await verifyStored(model, publicKeys, context.signal);
     const collector = await openCollector(context, input.need("--tee"), launch);
     await tellPromises(context, collector.kind);
@@ -143,9 +147,10 @@ async function runModel(
       progress: context.progress,
       onReady: (ready) => {
         tellReady(context, asked, ready);
-        void report("loaded");
+        reported = report("loaded");
       },
     });
+    await withinReportWait(context, reported);
     return { data: undefined, exit: exitCode };
   } catch (error) {
     if (error instanceof ModelkeepError && error.exit === EXIT.verificationFailed) await report("refused", error.code);
@@ -165,6 +170,15 @@ function reporter(context: CommandContext, api: ApiClient, ref: string, model: P
       context.talk(`the load is not in the server's log (${why})`);
     }
   };
+}
+
+/** A program that ends at once ends before the server has answered: the load is written down all the same. */
+async function withinReportWait(context: CommandContext, reported: Promise<void> | undefined): Promise<void> {
+  const wait = Promise.withResolvers<"late">();
+  const timer = setTimeout(() => wait.resolve("late"), REPORT_WAIT_MS);
+  const late = await Promise.race([reported, wait.promise]);
+  clearTimeout(timer);
+  if (late) context.talk("the load may not be in the server's log: it does not answer");
 }
 
 /** Without a key; the loader verifies again, since the store may change in between. */

@@ -1,0 +1,8 @@
+/** A thread that takes its time to start, and leaves a file when it has. */
+import { writeFileSync } from "node:fs";
+import { parentPort, workerData } from "node:worker_threads";
+
+await new Promise((resolve) => setTimeout(resolve, 300));
+if (workerData === "ends early") process.exit(1);
+writeFileSync(process.env.LOADED_FILE, "loaded");
+parentPort?.postMessage({ ready: true });
