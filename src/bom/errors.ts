@@ -44,6 +44,12 @@ export const bomError = defineErrors("bom", {
     title: "There are no OSV advisories in it",
     hint: "give a zip or a folder of OSV records, one JSON file each",
   },
+  ADVISORY_TOO_LARGE: {
+    status: 400,
+    exit: EXIT.failed,
+    title: "A record of the dump is too large for the memory that an import may have",
+    hint: "take the record out of the dump, and import again",
+  },
   EXPLOITATION_INVALID: {
     status: 400,
     exit: EXIT.failed,

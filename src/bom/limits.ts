@@ -50,6 +50,8 @@ export const BOM_LIMITS = {
   nameCharacters: 214,
   versionCharacters: 256,
   advisoryBytes: 16 * 1024 * 1024,
+  /** In the arrays and objects of one record, all together. */
+  advisoryValues: 1024 * 1024,
   advisoryRecords: 2_000_000,
   advisoryVersions: 100_000,
   advisoryEvents: 20_000,
@@ -57,6 +59,12 @@ export const BOM_LIMITS = {
   advisoryPackages: 4_000_000,
   /** All advisories of one package, in bytes. */
   packageBlockBytes: 128 * 1024 * 1024,
+  /** Of the thread that builds the index, in MiB: what lives long, and what is new. */
+  importHeapMib: 32,
+  importYoungHeapMib: 2,
+  /** A record beyond it, in bytes, has the index built again on a thread with more memory. */
+  importUsualBytes: 1024 * 1024,
+  importLargeHeapMib: 256,
   /** Packages whose advisories stay parsed. */
   cachedPackages: 2_000,
   /** KEV or EPSS, unpacked. */

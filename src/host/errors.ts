@@ -35,6 +35,12 @@ export const hostError = defineErrors("host", {
     title: "A thread of this program ended in the middle of its work",
     hint: "start again: what was finished is kept",
   },
+  THREAD_OVER_MEMORY: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "A thread of this program needed more memory than it may have",
+    hint: "give it less at once",
+  },
   MEMORY_LEVEL_MISSING: {
     status: 500,
     exit: EXIT.failed,

@@ -30,6 +30,9 @@ export {
   sealRecord,
 } from "./seal-run.ts";
 export * from "./seal-threads.ts";
+export { type Sha256Stream, Sha256Streams } from "./sha256-streams.ts";
 export * from "./sqlite.ts";
 export * from "./terminal.ts";
-export { threadsHaveLoaded } from "./thread.ts";
+export { threadProgram, threadsHaveLoaded } from "./thread.ts";
+export { answerThreadTask } from "./thread-answer.ts";
+export { runThreadTask, type ThreadTask } from "./thread-task.ts";

@@ -49,31 +49,40 @@ interface Ending {
 
 /** Throws HEADER_INVALID when there is no readable directory. */
 export function readZipDirectory(source: ByteSource, maxMembers: number = FORMAT_LIMITS.zipMembers): ZipDirectory {
+  const ending = findBounded(source, maxMembers);
+  const { directoryStart, prefixBytes } = ending;
+  const members = [...walkMembers(source, ending, directoryStart, prefixBytes)];
+  return { members, prefixBytes, shadow: prefixBytes === 0 ? [] : readShadow(source, ending) };
+}
+
+/** The members one after the other, for archives of so many that a list of them is a burden. Throws HEADER_INVALID. */
+export function* walkZipMembers(source: ByteSource, maxMembers: number): Generator<ZipMember> {
+  const ending = findBounded(source, maxMembers);
+  yield* walkMembers(source, ending, ending.directoryStart, ending.prefixBytes);
+}
+
+function findBounded(source: ByteSource, maxMembers: number): Ending {
   const ending = findEnding(source);
   if (ending.count > maxMembers) {
     throw baseError("LIMIT_EXCEEDED", { detail: `an archive of ${ending.count} files, at most ${maxMembers}` });
   }
   if (ending.directoryBytes > FORMAT_LIMITS.zipDirectoryBytes) throw invalid("the directory is too long");
-  const { directoryStart, prefixBytes } = ending;
-  const members = readMembers(source, ending, directoryStart, prefixBytes);
-  return { members, prefixBytes, shadow: prefixBytes === 0 ? [] : readShadow(source, ending) };
+  return ending;
 }
 
-function readMembers(source: ByteSource, ending: Ending, start: number, prefix: number): ZipMember[] {
+function* walkMembers(source: ByteSource, ending: Ending, start: number, prefix: number): Generator<ZipMember> {
   const directory = viewOf(source.read(start, ending.directoryBytes));
-  const members: ZipMember[] = [];
-  for (let at = 0; members.length < ending.count; ) {
+  for (let at = 0, count = 0; count < ending.count; count++) {
     const { member, next } = readCentral(source, directory, at, prefix);
-    members.push(member);
+    yield member;
     at = next;
   }
-  return members;
 }
 
 /** Bytes before an archive shift everything; a reader that does not shift may find another directory. */
 function readShadow(source: ByteSource, ending: Ending): ZipMember[] {
   try {
-    return readMembers(source, { ...ending, count: 1 }, ending.directoryStart - ending.prefixBytes, 0);
+    return [...walkMembers(source, { ...ending, count: 1 }, ending.directoryStart - ending.prefixBytes, 0)];
   } catch (error) {
     if (error instanceof ModelkeepError) return [];
     throw error;

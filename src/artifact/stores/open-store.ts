@@ -1,33 +1,35 @@
 /** Opens the blob store that a URI names. */
 import { fileURLToPath } from "node:url";
-import {
-  openAzureBlob,
-  openGoogleStorage,
-  openRegistry,
-  openS3,
-  STORE_LIMITS,
-  type StorePorts,
-} from "../../backends/index.ts";
+import type { StorePorts } from "../../backends/index.ts";
 import type { BlobStore } from "../blob-store.ts";
 import { artifactError } from "../errors.ts";
-import { FolderStore } from "./folder-store.ts";
-import { ObjectStore } from "./object-store.ts";
-import { OciStore } from "./oci-store.ts";
 
-/** `file:///FOLDER`, `s3://BUCKET/PREFIX`, `oci://HOST/REPOSITORY:TAG`; other kinds throw STORE_URI_UNKNOWN, odd ones STORE_URI_INVALID. */
+/**
+ * `file:///FOLDER`, `s3://BUCKET/PREFIX`, `oci://HOST/REPOSITORY:TAG`; other kinds throw STORE_URI_UNKNOWN, odd ones
+ * STORE_URI_INVALID. What speaks to a cloud is loaded when it is asked for: all of it takes as much memory as the rest.
+ */
 export async function openBlobStore(uri: string, ports: StorePorts = {}): Promise<BlobStore> {
-  if (/^file:\/\/\/./.test(uri)) return new FolderStore(uri, folderOf(uri));
-  if (uri.startsWith("oci://")) return new OciStore(await openRegistry(uri, ports));
-  const open = OBJECTS[uri.slice(0, uri.indexOf("://"))];
-  if (!open) throw artifactError("STORE_URI_UNKNOWN", { detail: uri.split(":")[0]?.slice(0, 40) ?? "" });
-  return new ObjectStore({ uri, ...(await open(uri, ports)), limits: { ...STORE_LIMITS, ...ports.limits } });
+  const kind = uri.slice(0, Math.max(0, uri.indexOf("://")));
+  if (/^file:\/\/\/./.test(uri)) {
+    const { FolderStore } = await import("./folder-store.ts");
+    return new FolderStore(uri, folderOf(uri));
+  }
+  if (kind === "oci") {
+    const { OciStore } = await import("./oci-store.ts");
+    const { openRegistry } = await import("../../backends/index.ts");
+    return new OciStore(await openRegistry(uri, ports));
+  }
+  if (!Object.hasOwn(SETTINGS, kind))
+    throw artifactError("STORE_URI_UNKNOWN", { detail: uri.split(":")[0]?.slice(0, 40) ?? "" });
+  return openObjects(uri, kind, ports);
 }
 
-const OBJECTS: Readonly<Record<string, typeof openS3>> = {
-  az: openAzureBlob,
-  gs: openGoogleStorage,
-  s3: openS3,
-};
+async function openObjects(uri: string, kind: string, ports: StorePorts): Promise<BlobStore> {
+  const { openAzureBlob, openGoogleStorage, openS3, STORE_LIMITS } = await import("../../backends/index.ts");
+  const { ObjectStore } = await import("./object-store.ts");
+  const open = kind === "az" ? openAzureBlob : kind === "gs" ? openGoogleStorage : openS3;
+  return new ObjectStore({ uri, ...(await open(uri, ports)), limits: { ...STORE_LIMITS, ...ports.limits } });
+}
 
 const SETTINGS: Readonly<Record<string, RegExp>> = {
   az: /^(?:AZURE_.*|SSL_CERT_FILE)$/,

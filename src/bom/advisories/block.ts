@@ -7,19 +7,39 @@ interface Packed extends Omit<AdvisoryRecord, "versions"> {
   readonly runs: readonly number[];
 }
 
+/** As JSON; this is what a packer writes. */
 interface Block {
   readonly key: string;
   readonly versions: readonly string[];
   readonly records: readonly Packed[];
 }
 
-export function packBlock(key: string, records: readonly AdvisoryRecord[]): Buffer {
-  const places = new Map<string, number>();
-  for (const { versions } of records) {
-    for (const version of versions) if (!places.has(version)) places.set(version, places.size);
+/** Takes records one after the other, so that a package with thousands of them needs the memory of one. */
+export class BlockPacker {
+  readonly #key: string;
+  readonly #places = new Map<string, number>();
+  readonly #records: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(key: string) {
+    this.#key = key;
   }
-  const packed = records.map(({ versions, ...rest }) => ({ ...rest, runs: runsOf(versions, places) }));
-  return Buffer.from(JSON.stringify({ key, versions: [...places.keys()], records: packed } satisfies Block));
+
+  /** Bytes so far. */
+  add({ versions, ...rest }: AdvisoryRecord): number {
+    for (const version of versions) if (!this.#places.has(version)) this.#places.set(version, this.#places.size);
+    const packed: Packed = { ...rest, runs: runsOf(versions, this.#places) };
+    const bytes = Buffer.from(`${this.#records.length === 0 ? "" : ","}${JSON.stringify(packed)}`);
+    this.#records.push(bytes);
+    this.#bytes += bytes.length;
+    return this.#bytes;
+  }
+
+  pack(): Buffer {
+    const versions = JSON.stringify([...this.#places.keys()]);
+    const head = Buffer.from(`{"key":${JSON.stringify(this.#key)},"records":[`);
+    return Buffer.concat([head, ...this.#records, Buffer.from(`],"versions":${versions}}`)]);
+  }
 }
 
 function runsOf(versions: readonly string[], places: ReadonlyMap<string, number>): number[] {

@@ -8,6 +8,7 @@ import { BOM_LIMITS } from "../limits.ts";
 import { normaliseName } from "../packages.ts";
 import { unpackBlock } from "./block.ts";
 import { type IndexedRecord, packageKey } from "./record.ts";
+import { shortHash } from "./spill.ts";
 
 export interface AdvisoryIndex {
   readonly packages: number;
@@ -23,10 +24,6 @@ export interface AdvisoryIndex {
  * package, in order of hash.
  */
 export const INDEX_LAYOUT = { magic: "MKADV\0\x02\n", headerBytes: 64, entryBytes: 32, hashBytes: 16 } as const;
-
-export function hashPackage(key: string): Buffer {
-  return createHash("sha256").update(key).digest().subarray(0, INDEX_LAYOUT.hashBytes);
-}
 
 /** Opens in time that does not depend on the records. Fails with ADVISORIES_MISSING or ADVISORIES_INVALID. */
 export async function openAdvisories(path: string): Promise<AdvisoryIndex> {
@@ -75,7 +72,7 @@ class IndexFile implements AdvisoryIndex {
     const key = packageKey(ecosystem, normaliseName(ecosystem, name));
     const known = this.#cache.get(key);
     if (known) return known;
-    const entry = this.#search(hashPackage(key));
+    const entry = this.#search(shortHash(key));
     const records = entry ? this.#readBlock(entry, key) : [];
     if (this.#cache.size >= BOM_LIMITS.cachedPackages) this.#cache.clear();
     this.#cache.set(key, records);
