@@ -18,6 +18,7 @@ export { isOfPoint } from "./crl-points.ts";
 export * from "./der.ts";
 export * from "./der-read.ts";
 export * from "./dsse.ts";
+export { verifyRawEcdsa } from "./ecdsa.ts";
 export {
   createHpkeKeyPair,
   type HpkeContext,

@@ -1,5 +1,5 @@
 /** X.509 certificates (RFC 5280, section 4): read strictly; whether to trust one is for the chain to say. */
-import { createHash, type KeyObject } from "node:crypto";
+import { hash, type KeyObject } from "node:crypto";
 import { equalBytes, toHex } from "../base/index.ts";
 import { type DerNode, parseDer } from "./der.ts";
 import { DerFields, derBitBytes, derInner, derInteger, derSmallInteger, derTime } from "./der-read.ts";
@@ -53,7 +53,7 @@ const parsed = new Map<string, Certificate>();
 /** Throws DER_INVALID or X509_INVALID. Copies the bytes, so that later changes to them change nothing. */
 export function parseCertificate(der: Uint8Array, options: CertificateOptions = {}): Certificate {
   const raw = Uint8Array.from(der);
-  const sha256 = createHash("sha256").update(raw).digest("hex");
+  const sha256 = hash("sha256", raw, "hex");
   const key = options.allowNegativeSerial ? `${sha256} negative` : sha256;
   const certificate = parsed.get(key) ?? Object.freeze(readCertificate(raw, sha256, options));
   parsed.delete(key);

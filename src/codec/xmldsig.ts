@@ -2,9 +2,11 @@
 import { createHash, verify } from "node:crypto";
 import { equalBytes, fromBase64 } from "../base/index.ts";
 import { type C14nOptions, canonicalizeXml } from "./c14n.ts";
+import { verifyRawEcdsa } from "./ecdsa.ts";
 import { codecError } from "./errors.ts";
 import { CODEC_LIMITS } from "./limits.ts";
 import { type Certificate, parseCertificate } from "./x509.ts";
+import type { SignatureHash } from "./x509-algorithm.ts";
 import { attributeOf, childElements, parseXml, textOf, type XmlElement } from "./xml.ts";
 
 export type XmlSignatureResult =
@@ -34,7 +36,7 @@ const DIGESTS: ReadonlyMap<string, string> = new Map([
   ["http://www.w3.org/2001/04/xmlenc#sha512", "sha512"],
 ]);
 const SIGNATURES: ReadonlyMap<string, SignatureMethod> = new Map(
-  ["sha256", "sha384", "sha512"].flatMap((hash): [string, SignatureMethod][] => [
+  (["sha256", "sha384", "sha512"] as const).flatMap((hash): [string, SignatureMethod][] => [
     [`${MORE}ecdsa-${hash}`, { keyType: "ec", hash }],
     [`${MORE}rsa-${hash}`, { keyType: "rsa", hash }],
   ]),
@@ -42,7 +44,7 @@ const SIGNATURES: ReadonlyMap<string, SignatureMethod> = new Map(
 
 interface SignatureMethod {
   readonly keyType: string;
-  readonly hash: string;
+  readonly hash: SignatureHash;
 }
 
 const refuse = (why: string) => codecError("XMLDSIG_INVALID", { detail: why });
@@ -138,7 +140,9 @@ function signatureMatches(
   { keyType, hash }: SignatureMethod,
 ): boolean {
   if (publicKey.asymmetricKeyType !== keyType) return false;
-  return verify(hash, bytes, { key: publicKey, dsaEncoding: "ieee-p1363" }, signature);
+  return keyType === "ec"
+    ? verifyRawEcdsa(hash, bytes, publicKey, signature)
+    : verify(hash, bytes, publicKey, signature);
 }
 
 function readCertificates(keyInfo: XmlElement): [Certificate, ...Certificate[]] {

@@ -1,6 +1,7 @@
 /** JWS in compact form with ES256 (RFC 7515): the strict reader that both kinds of JWT here go through. */
-import { type KeyObject, verify } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { fromBase64Url, parseJson } from "../base/index.ts";
+import { verifyRawEcdsa } from "../codec/index.ts";
 import { isObject } from "./jwk.ts";
 import { TOKEN_LIMITS } from "./limits.ts";
 
@@ -42,5 +43,5 @@ export function readJsonPart(part: string): Readonly<Record<string, unknown>> | 
 /** RFC 7518, section 3.4: the signature is r and s, 32 bytes each. */
 export function verifyCompact(compact: Compact, key: KeyObject): boolean {
   const data = Buffer.from(compact.signed, "latin1");
-  return verify("sha256", data, { key, dsaEncoding: "ieee-p1363" }, compact.signature);
+  return verifyRawEcdsa("sha256", data, key, compact.signature);
 }

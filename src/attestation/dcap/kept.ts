@@ -1,5 +1,5 @@
 /** What was read before is not read again: by the digest of its bytes, the most recent only. Nothing of it is trusted for that. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { DCAP_LIMITS } from "./limits.ts";
 
 /** A reader that gives the same frozen object for the same input; what it throws for is not kept, nor what is large. */
@@ -9,7 +9,7 @@ export function keepRead<Input extends Uint8Array | string, T extends object>(
   const kept = new Map<string, T>();
   return (input) => {
     if (input.length > DCAP_LIMITS.keptBytes) return read(input);
-    const key = createHash("sha256").update(input).digest("base64");
+    const key = hash("sha256", input, "base64");
     const value = kept.get(key) ?? Object.freeze(read(typeof input === "string" ? input : (input.slice() as Input)));
     kept.delete(key);
     kept.set(key, value);

@@ -1,6 +1,7 @@
 /** The two signatures of a quote: the machine's key over the quoting enclave, the enclave's key over the report. */
-import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
+import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { equalBytes, toBase64Url } from "../../base/index.ts";
+import { verifyRawEcdsa } from "../../codec/index.ts";
 import type { Rules } from "../verdict.ts";
 import type { Quote } from "./evidence.ts";
 import { keepRead } from "./kept.ts";
@@ -8,7 +9,7 @@ import { keepRead } from "./kept.ts";
 /** ECDSA on P-256 with SHA-256; the signature is r || s. */
 export function verifyRawSignature(bytes: Uint8Array, signature: Uint8Array, key: KeyObject): boolean {
   if (signature.length !== 64 || key.asymmetricKeyDetails?.namedCurve !== "prime256v1") return false;
-  return verify("sha256", bytes, { key, dsaEncoding: "ieee-p1363" }, signature);
+  return verifyRawEcdsa("sha256", bytes, key, signature);
 }
 
 /** A platform signs with the same key until its firmware changes. */

@@ -1,7 +1,8 @@
 /** Tokens of NVIDIA's attestation service: ES384 and nothing else, the key found by its id and never in the token. */
-import { type KeyObject, verify } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { z } from "zod";
 import { fromBase64Url, parseJson, utf8 } from "../../base/index.ts";
+import { verifyRawEcdsa } from "../../codec/index.ts";
 import { evidenceRefused } from "../errors.ts";
 import { NVIDIA_LIMITS } from "./limits.ts";
 
@@ -27,7 +28,7 @@ export function verifyToken(token: Token, key: KeyObject): boolean {
   const end = token.text.lastIndexOf(".");
   const signature = fromBase64Url(token.text.slice(end + 1));
   if (signature?.length !== 96 || key.asymmetricKeyDetails?.namedCurve !== "secp384r1") return false;
-  return verify("sha384", utf8(token.text.slice(0, end)), { key, dsaEncoding: "ieee-p1363" }, signature);
+  return verifyRawEcdsa("sha384", utf8(token.text.slice(0, end)), key, signature);
 }
 
 function readPart(part: string): Record<string, unknown> {

@@ -1,7 +1,6 @@
 /** Judges one GPU or switch: a pure function of its evidence, NVIDIA's manifests and answers, the profile and the time. */
-import { verify } from "node:crypto";
 import { equalBytes, toHex } from "../../base/index.ts";
-import type { OcspResponse } from "../../codec/index.ts";
+import { type OcspResponse, verifyRawEcdsa } from "../../codec/index.ts";
 import { refusedRule } from "../errors.ts";
 import { Rules, type Verdict } from "../verdict.ts";
 import { NVIDIA_DEVICE_ANCHORS, NVIDIA_RIM_ANCHORS } from "./anchors.ts";
@@ -74,7 +73,7 @@ function checkSignature(rules: Rules, { report, certificates: [leaf] }: GpuEvide
   const key = leaf?.publicKey;
   const holds =
     key?.asymmetricKeyDetails?.namedCurve === "secp384r1" &&
-    verify("sha384", report.signed, { key, dsaEncoding: "ieee-p1363" }, report.signature);
+    verifyRawEcdsa("sha384", report.signed, key, report.signature);
   rules.check("nvidia.report.signature", holds, {
     passed: "the device's key signed the report",
     failed: "the report was changed, or another device signed it",

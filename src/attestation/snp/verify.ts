@@ -1,7 +1,6 @@
 /** Judges an SEV-SNP report: a pure function of the report, its certificates, the revocation lists, the profile and the time. */
-import { verify } from "node:crypto";
 import type { Certificate, Crl } from "../../codec/index.ts";
-import { parseCertificate } from "../../codec/index.ts";
+import { parseCertificate, verifyRawEcdsa } from "../../codec/index.ts";
 import { evidenceRefused, refusedRule } from "../errors.ts";
 import { Rules, type Verdict } from "../verdict.ts";
 import { checkRevocation, checkVekChain, readCrls, signerName } from "./certificates.ts";
@@ -107,8 +106,8 @@ function findVek(rules: Rules, { signingKey }: SnpReport, certificates: readonly
 
 function checkSignature(rules: Rules, report: SnpReport, { publicKey }: Certificate): void {
   const isP384 = publicKey.asymmetricKeyDetails?.namedCurve === "secp384r1";
-  const key = { key: publicKey, dsaEncoding: "ieee-p1363" } as const;
-  rules.check("snp.report.signature", isP384 && verify("sha384", report.signedBytes, key, report.signature), {
+  const isSigned = isP384 && verifyRawEcdsa("sha384", report.signedBytes, publicKey, report.signature);
+  rules.check("snp.report.signature", isSigned, {
     passed: "The key signed this report.",
     failed: "The report was changed, or another key signed it.",
   });
