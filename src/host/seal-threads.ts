@@ -27,6 +27,8 @@ export interface SealThreadsOptions {
   readonly slotBytes: number;
   /** As many as the machine has cores, at most SEAL_THREAD_LIMITS.threads, when absent; 1 starts none. */
   readonly threads?: number;
+  /** Files that are worked on side by side; 1 when absent. */
+  readonly files?: number;
   /** Another program for the threads; for tests of threads that end. */
   readonly program?: URL;
 }
@@ -36,10 +38,13 @@ interface Job {
   readonly result: PromiseWithResolvers<RecordResult>;
 }
 
-/** Memory, keys and threads are its own until `close`. For one caller, who never waits for a task but by `wait`. */
+/**
+ * Memory, keys and threads are its own until `close`. For as many callers as it was told files, each of whom takes no
+ * more than `slots` and waits for tasks by `wait` alone.
+ */
 export class SealThreads {
   readonly engine: AeadEngine;
-  /** How many tasks can be under way. */
+  /** How many tasks each caller can have under way. */
   readonly slots: number;
   readonly #free: SharedArrayBuffer[];
   readonly #all: readonly SharedArrayBuffer[];
@@ -48,10 +53,10 @@ export class SealThreads {
   readonly #ready = new Set<Worker>();
   #queued = Promise.withResolvers<void>();
 
-  private constructor(engine: AeadEngine, threads: number, slotBytes: number) {
+  private constructor(engine: AeadEngine, threads: number, { slotBytes, files = 1 }: SealThreadsOptions) {
     this.engine = engine;
-    this.slots = (threads - 1) * SEAL_THREAD_LIMITS.tasksPerThread + SPARE_SLOTS;
-    this.#all = Array.from({ length: this.slots }, () => new SharedArrayBuffer(slotBytes));
+    this.slots = Math.ceil(((threads - 1) * SEAL_THREAD_LIMITS.tasksPerThread) / files) + SPARE_SLOTS;
+    this.#all = Array.from({ length: this.slots * files }, () => new SharedArrayBuffer(slotBytes));
     this.#free = [...this.#all];
   }
 
@@ -59,12 +64,12 @@ export class SealThreads {
     const { engine } = await chooseAead();
     const wanted = options.workBytes < SEAL_THREAD_LIMITS.threadedBytes ? 1 : availableParallelism();
     const threads = Math.max(1, Math.min(options.threads ?? wanted, SEAL_THREAD_LIMITS.threads));
-    const made = new SealThreads(engine, threads, options.slotBytes);
+    const made = new SealThreads(engine, threads, options);
     for (let count = 1; count < threads; count++) made.#start(options.program);
     return made;
   }
 
-  /** A zeroed slot, which the caller gives back by `release`. At most `slots` are out at once. */
+  /** A zeroed slot, which the caller gives back by `release`. */
   takeSlot(): SharedArrayBuffer {
     const slot = this.#free.pop();
     if (!slot) throw new RangeError("every slot is taken");
@@ -109,10 +114,15 @@ export class SealThreads {
     return await promise;
   }
 
-  /** Drops what no thread has begun, and waits for the rest: then nobody uses a slot or a file. */
-  async drain(): Promise<void> {
-    for (const job of this.#queue.splice(0)) drop(job);
-    await Promise.allSettled([...this.#workers.values()].flat().map(({ result }) => result.promise));
+  /** Drops what no thread has begun, of these slots or of all, and waits for the rest: then nobody uses slot or file. */
+  async drain(slots?: ReadonlySet<SharedArrayBuffer>): Promise<void> {
+    const isOwn = ({ task }: Job) => slots?.has(task.slot) ?? true;
+    for (const job of this.#queue.filter(isOwn)) {
+      this.#queue.splice(this.#queue.indexOf(job), 1);
+      drop(job);
+    }
+    const begun = [...this.#workers.values()].flat().filter(isOwn);
+    await Promise.allSettled(begun.map(({ result }) => result.promise));
   }
 
   /** Zeroes every slot and ends the threads. */

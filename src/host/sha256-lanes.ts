@@ -47,14 +47,16 @@ export class Sha256Lanes {
   readonly #multiBlock: ForeignFunction;
   readonly #update: ForeignFunction;
   readonly #final: ForeignFunction;
+  readonly #address: (bytes: Uint8Array) => bigint;
+  readonly #own: readonly [bigint, bigint];
 
   /** Throws where the library lacks one of the three functions. */
-  constructor(library: ForeignLibrary, address: (bytes: Buffer) => bigint) {
+  constructor(library: ForeignLibrary, address: (bytes: Uint8Array) => bigint) {
     this.#multiBlock = library.func("void sha256_multi_block(void *words, void *inputs, int fours)");
     this.#update = library.func("int SHA256_Update(void *context, void *bytes, size_t length)");
     this.#final = library.func("int SHA256_Final(void *digest, void *context)");
-    for (const [lane, buffer] of this.buffers.entries())
-      this.#inputs.writeBigUInt64LE(BigInt(address(buffer)), INPUT_BYTES * lane);
+    this.#address = address;
+    this.#own = [address(this.buffers[0]), address(this.buffers[1])];
   }
 
   /**
@@ -62,6 +64,27 @@ export class Sha256Lanes {
    * last call for a stream, which `finish` gets the rest of.
    */
   update(states: readonly [Sha256State, Sha256State?], lengths: readonly [number, number]): void {
+    this.#run(states, lengths, this.#own);
+  }
+
+  /** As `update`, by bytes where they lie. */
+  updateFrom(states: readonly [Sha256State, Sha256State?], bytes: readonly [Uint8Array, Uint8Array?]): void {
+    const [first, second = first] = bytes;
+    const lengths = [first.length, states.length === 1 ? 0 : second.length] as const;
+    if (lengths[0] + lengths[1] > 0) this.#run(states, lengths, [this.#addressOf(first), this.#addressOf(second)]);
+  }
+
+  /** Of nothing there is no address, and none is looked at. */
+  #addressOf(bytes: Uint8Array): bigint {
+    return bytes.length === 0 ? this.#own[0] : this.#address(bytes);
+  }
+
+  #run(
+    states: readonly [Sha256State, Sha256State?],
+    lengths: readonly [number, number],
+    addresses: readonly [bigint, bigint],
+  ): void {
+    for (const [lane, address] of addresses.entries()) this.#inputs.writeBigUInt64LE(address, INPUT_BYTES * lane);
     for (const [lane, state] of states.entries()) {
       const blocks = state ? Math.floor((lengths[lane] ?? 0) / BLOCK_BYTES) : 0;
       this.#inputs.writeInt32LE(blocks, INPUT_BYTES * lane + 8);
@@ -139,8 +162,15 @@ function answersRight(lanes: Sha256Lanes): boolean {
     const alone = newSha256State();
     lanes.update(states, [first, second]);
     lanes.update([alone], [first, 0]);
+    const placed = [newSha256State(), newSha256State()] as const;
+    const [one, two] = lanes.buffers;
+    lanes.updateFrom(placed, [two.subarray(0, second), one.subarray(0, first)]);
     return (
-      digestOf(lanes, 0, states[0], first) && digestOf(lanes, 1, states[1], second) && digestOf(lanes, 0, alone, first)
+      digestOf(lanes, 1, placed[0], second) &&
+      digestOf(lanes, 0, placed[1], first) &&
+      digestOf(lanes, 0, states[0], first) &&
+      digestOf(lanes, 1, states[1], second) &&
+      digestOf(lanes, 0, alone, first)
     );
   });
 }

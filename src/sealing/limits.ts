@@ -14,6 +14,10 @@ export const SEALING_LIMITS = {
   /** Segments that a thread takes at once out of memory, and out of a file of this machine; powers of two. */
   batchSegments: 4,
   localBatchSegments: 16,
+  /** Files that are sealed side by side, so that their digests are made two at a time. */
+  filesAtOnce: 2,
+  /** A smaller one is not worth a file beside it. */
+  largeFileBytes: 16 * 1024 * 1024,
   /** Blobs that are copied from store to store at once. */
   copiesAtOnce: 16,
   /** Of one blob. */

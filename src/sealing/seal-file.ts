@@ -1,5 +1,5 @@
 /** Seals one file: this thread reads and hashes it as a whole, others hash, encrypt and write its segments. */
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { artifactError, type BlobStore, type LocalFile, modelFilePath, openModelFile } from "../artifact/index.ts";
 import { type Progress, type Random, toHex } from "../base/index.ts";
 import {
@@ -12,6 +12,8 @@ import {
   type RecordFailure,
   type RecordResult,
   type SealThreads,
+  type Sha256Stream,
+  type Sha256Streams,
   systemErrorCode,
 } from "../host/index.ts";
 import { signingError } from "../signing/index.ts";
@@ -29,6 +31,7 @@ export interface SealFileWork {
   readonly packageId: string;
   readonly leafHash: layout.LeafHashName;
   readonly threads: SealThreads;
+  readonly streams: Sha256Streams;
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
 }
@@ -140,7 +143,7 @@ class FileSealer {
   readonly #lists: readonly Uint8Array[];
   readonly #range: SegmentRange;
   /** Of what is sealed from its first byte to its last. */
-  readonly #whole: Hash | undefined;
+  #whole: Sha256Stream | undefined;
   readonly #slots = new Set<SharedArrayBuffer>();
   readonly #pending: Pending[] = [];
 
@@ -151,7 +154,6 @@ class FileSealer {
     this.#hashes = layout.leafHashesOf(work.leafHash);
     this.#lists = this.#hashes.map(() => new Uint8Array(range.count * LEAF_BYTES));
     this.#range = range;
-    this.#whole = range.count === layout.segmentCount(file.bytes) ? createHash("sha256") : undefined;
   }
 
   /** A file that is not what was signed ends in an error before its blob has a name. */
@@ -177,24 +179,28 @@ class FileSealer {
 
   /** Sealed batches in order; the memory of one holds until the next is asked for. */
   async *#batches(local: LocalFile | undefined): AsyncGenerator<Filled> {
-    const { root, threads } = this.#work;
+    const { root, threads, streams } = this.#work;
     const path = this.#file.source ?? modelFilePath(root, this.#file.path);
     const source = await openModelFile(path, this.#range.first * SEALING_LIMITS.segmentBytes);
     let filling: Promise<Filled> | undefined;
     try {
+      // What is open keeps another file's digest waiting: it is closed, come what may.
+      if (this.#range.count === layout.segmentCount(this.#file.bytes)) this.#whole = streams.open("steady");
       for (const batch of batchesOf(this.#file.bytes, SEALING_LIMITS.batchSegments, threads.slots, this.#range)) {
         if (this.#slots.size + 1 >= threads.slots) yield* this.#finishFirst(local);
         const filled = await filling;
         filling = this.#fill(source, batch);
         filling.catch(() => undefined);
-        if (filled) this.#begin(filled, local);
+        if (filled) await this.#begin(filled, local);
       }
-      if (filling) this.#begin(await filling, local);
+      if (filling) await this.#begin(await filling, local);
+      this.#whole?.close();
       await this.#checkWhole(source);
       while (this.#pending.length > 0) yield* this.#finishFirst(local);
     } finally {
+      this.#whole?.close();
       await filling?.catch(() => undefined);
-      await threads.drain();
+      await threads.drain(this.#slots);
       for (const slot of this.#slots) threads.release(slot);
       await source.close();
     }
@@ -208,11 +214,11 @@ class FileSealer {
     return { batch, slot };
   }
 
-  #begin({ batch, slot }: Filled, local: LocalFile | undefined): void {
+  async #begin({ batch, slot }: Filled, local: LocalFile | undefined): Promise<void> {
     const { threads, signal } = this.#work;
     for (const [at, { index, bytes }] of batch.segments.entries()) {
       signal?.throwIfAborted();
-      this.#whole?.update(plainOf(slot, at, bytes));
+      await this.#whole?.update(plainOf(slot, at, bytes));
       this.#tell(index * SEALING_LIMITS.segmentBytes + bytes);
     }
     const result = threads.run({
@@ -243,7 +249,7 @@ class FileSealer {
   async #checkWhole(source: ModelSource): Promise<void> {
     if (this.#range.first + this.#range.count < layout.segmentCount(this.#file.bytes)) return;
     if ((await source.fill(new Uint8Array(1))) > 0) throw this.#changed();
-    if (this.#whole && this.#whole.digest("hex") !== this.#file.sha256)
+    if (this.#whole && this.#whole.digest() !== this.#file.sha256)
       throw signingError("MODEL_NOT_AS_SIGNED", { detail: this.#file.path });
   }
 

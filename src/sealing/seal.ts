@@ -1,16 +1,17 @@
 /** Seals a signed model: encrypts every file, hashes every segment, wraps the key, signs what was made. Resumable. */
-import { type BlobStore, checkModelPath, walkModel } from "../artifact/index.ts";
+import { type BlobStore, checkModelPath, type ModelFile, walkModel } from "../artifact/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
 import { ModelkeepError, type Progress, type Random, toHex, utf8 } from "../base/index.ts";
-import { GuardedBytes, hasLeafHash, hostError, SealThreads } from "../host/index.ts";
+import { GuardedBytes, hasLeafHash, hostError, SealThreads, Sha256Streams } from "../host/index.ts";
 import { type ModelSigner, signingError, signStatement, type VerifiedManifest } from "../signing/index.ts";
+import { runWithin } from "./budget.ts";
 import { envelopeBytes, type KeyEnvelope, makeEnvelope, parseEnvelope, unwrapPackageKey } from "./envelope.ts";
 import { sealingError } from "./errors.ts";
 import { FLOE_1_MIB } from "./floe.ts";
 import { deleteJournal, isThere, readJournal, writeJournal } from "./journal.ts";
 import * as layout from "./layout.ts";
 import { SEALING_LIMITS } from "./limits.ts";
-import { sealFile } from "./seal-file.ts";
+import { type FileToSeal, sealFile } from "./seal-file.ts";
 
 export interface SealOptions {
   readonly root: string;
@@ -161,32 +162,80 @@ async function sealFiles(
 ) {
   const { root, manifest, store, prefix } = options;
   const walked = await walkSigned(root, manifest);
-  const found = new Map(walked.map((file) => [file.path, file]));
+  const toSeal = signedFiles(walked, manifest);
   const place = { store, prefix, packageKey };
-  const files: layout.SealedFile[] = [];
+  const files = new Array<layout.SealedFile>(toSeal.length);
   let resumedFiles = 0;
-  const threads = await startThreads(walked, options.threads);
+  const streams = await Sha256Streams.load();
+  const atOnce = streams.inPairs && store.writeLocal && areLarge(toSeal) ? SEALING_LIMITS.filesAtOnce : 1;
+  const threads = await startThreads(toSeal, { ...options, files: atOnce });
+  const failed = new AbortController();
+  const signal = AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]);
+  const told = tellTogether(options.progress, toSeal);
+  const work = { ...options, packageKey, packageId, leafHash, threads, streams, signal };
+  const sealOne = async (one: FileToSeal) => {
+    const before = await readJournal(place, one.index, { ...one, leafHash });
+    if (before) resumedFiles++;
+    const file = before ?? (await sealFile({ ...work, progress: told() }, one));
+    if (before) told()({ step: "seal", done: one.bytes, total: one.bytes, unit: "bytes" });
+    if (!before) await writeJournal(place, one.index, file, leafHash);
+    files[one.index] = file;
+  };
+  // A failure of one stops the other.
+  const run = (one: FileToSeal) => () =>
+    sealOne(one).catch((error: unknown) => {
+      failed.abort(error);
+      throw error;
+    });
   try {
-    for (const [index, { name: path, digest: sha256 }] of manifest.resources.entries()) {
-      const there = found.get(path);
-      if (!there) throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${path} is signed but not there` });
-      const before = await readJournal(place, index, { path, sha256, leafHash });
-      if (before) resumedFiles++;
-      const work = { ...options, packageKey, packageId, leafHash, threads };
-      const file = before ?? (await sealFile(work, { ...there, index, sha256 }));
-      if (!before) await writeJournal(place, index, file, leafHash);
-      files.push(file);
-    }
+    const inOrder = atOnce === 1 ? toSeal : largestFirst(toSeal);
+    const tasks = inOrder.map((one) => ({ bytes: one.bytes, run: run(one) }));
+    await runWithin({ atOnce, budgetBytes: Number.POSITIVE_INFINITY }, tasks);
     return { files, resumedFiles };
   } finally {
     await threads.close();
   }
 }
 
-export function startThreads(files: readonly { readonly bytes: number }[], threads?: number): Promise<SealThreads> {
-  const workBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+/** So that hardly one is left to go alone. */
+const largestFirst = (files: readonly FileToSeal[]) => files.toSorted((a, b) => b.bytes - a.bytes);
+
+/** More than one, and enough to be worth it: each that is under way is lost when the run is killed. */
+function areLarge(files: readonly FileToSeal[]): boolean {
+  const [, second] = largestFirst(files);
+  return second !== undefined && second.bytes >= SEALING_LIMITS.largeFileBytes;
+}
+
+/** One figure for all files: on a terminal one line is redrawn. */
+function tellTogether(progress: Progress | undefined, files: readonly FileToSeal[]): () => Progress {
+  const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  let sum = 0;
+  return () => {
+    let before = 0;
+    return ({ done }) => {
+      sum += done - before;
+      before = done;
+      progress?.({ step: "seal", done: sum, total, unit: "bytes" });
+    };
+  };
+}
+
+function signedFiles(walked: readonly ModelFile[], { resources }: VerifiedManifest): FileToSeal[] {
+  const found = new Map(walked.map((file) => [file.path, file]));
+  return resources.map(({ name: path, digest: sha256 }, index) => {
+    const there = found.get(path);
+    if (!there) throw signingError("MODEL_NOT_AS_SIGNED", { detail: `${path} is signed but not there` });
+    return { ...there, index, sha256 };
+  });
+}
+
+export function startThreads(
+  walked: readonly { readonly bytes: number }[],
+  { threads, files = 1 }: { readonly threads?: number; readonly files?: number },
+): Promise<SealThreads> {
+  const workBytes = walked.reduce((sum, { bytes }) => sum + bytes, 0);
   const slotBytes = SEALING_LIMITS.batchSegments * FLOE_1_MIB.encryptedSegmentBytes;
-  return SealThreads.start({ workBytes, slotBytes, ...(threads === undefined ? {} : { threads }) });
+  return SealThreads.start({ workBytes, slotBytes, files, ...(threads === undefined ? {} : { threads }) });
 }
 
 /** A file that is there and not signed would silently stay behind: refused. */

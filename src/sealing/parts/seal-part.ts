@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { ModelFile } from "../../artifact/index.ts";
 import { artifactError, modelFilePath, readChunks } from "../../artifact/index.ts";
 import { fromHex, ModelkeepError, toHex } from "../../base/index.ts";
-import { GuardedBytes, hashLeaf, type SealThreads } from "../../host/index.ts";
+import { GuardedBytes, hashLeaf, type SealThreads, Sha256Streams } from "../../host/index.ts";
 import { signingError } from "../../signing/index.ts";
 import type { SegmentRange } from "../batches.ts";
 import { envelopeBytes, type KeyEnvelope, makeEnvelope, unwrapPackageKey } from "../envelope.ts";
@@ -51,9 +51,12 @@ export async function sealPart(options: SealPartOptions): Promise<SealedPart> {
   const place = { store, prefix, manifest, packageKey: key, packageId };
   const plan = await agreeOnPlan(place, { parts, leafHash, files, random });
   const mine = plan.files.filter((file) => file.part === part || file.ranges.some((range) => range.part === part));
-  const threads = await whole.startThreads(mine, options.threads);
+  const streams = await Sha256Streams.load();
+  const threads = await whole.startThreads(mine, {
+    ...(options.threads === undefined ? {} : { threads: options.threads }),
+  });
   try {
-    const work = { ...options, packageKey: key, packageId, leafHash, threads };
+    const work = { ...options, packageKey: key, packageId, leafHash, threads, streams };
     const { pieces, resumedPieces } = await new PartSealer(work, place, plan, files).run(part);
     return { packageId, rootDigest: manifest.rootDigest, pieces, resumedPieces };
   } finally {
