@@ -38,5 +38,11 @@ function updateInPlace(cipher: CipherGCM | DecipherGCM, bytes: Uint8Array): void
     const out = cipher.update(bytes.subarray(at, at + SLICE_BYTES));
     bytes.set(out, at);
     out.fill(0);
+    giveBack(out);
   }
+}
+
+/** At once: the collector would let some hundred MiB of them wait. It is their own memory, of exactly their length. */
+function giveBack({ buffer, byteLength }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
