@@ -40,6 +40,6 @@ export { toSarif, whyClosed } from "./report/sarif.ts";
 export { type Scorecard, type ScoredElement, scoreBom } from "./score/score.ts";
 export { isBlocking, type JudgedMatch, type Judgements, judgeMatches, statementsOf } from "./vex/judge.ts";
 export { writeOpenVex } from "./vex/openvex.ts";
-export { readVex } from "./vex/read-vex.ts";
+export { readVex, readVexOf } from "./vex/read-vex.ts";
 export { VEX_STATUSES, type VexDocument, type VexStatement, type VexStatus } from "./vex/statement.ts";
 export { isExpired, parseWaivers, type Waiver } from "./vex/waivers.ts";

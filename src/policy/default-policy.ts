@@ -15,7 +15,8 @@ permit (
     Action::"readAudit",
     Action::"readModel",
     Action::"appraiseEvidence",
-    Action::"manageAttestation"
+    Action::"manageAttestation",
+    Action::"waiveWeakness"
   ],
   resource
 );

@@ -13,6 +13,8 @@ type Vulnerabilities = {
   kev?: Long,
   worst?: String,
   ageHours?: Long,
+  notAffected?: Long,
+  waived?: Long,
 };
 type Bom = { keyId: String, score: Long, licenses: Set<String>, customCode: Bool };
 type Devices = { gpus: Long, switches: Long, measurement: String };
@@ -57,6 +59,11 @@ action publishModel appliesTo {
   context: { signature: Signature, scan: Scan, vulnerabilities: Vulnerabilities, bom?: Bom },
 };
 action readModel appliesTo { principal: [Workload, Admin], resource: [Server, Model], context: {} };
+action waiveWeakness appliesTo {
+  principal: [Workload, Admin],
+  resource: [Server, Model],
+  context: { weakness: String, days: Long, package?: String },
+};
 action enrol, managePolicy, revokeToken, readAudit, appraiseEvidence, manageAttestation appliesTo {
   principal: [Workload, Admin],
   resource: [Server],

@@ -1,11 +1,11 @@
 /** The order of a publication. Every step can be repeated: an interrupted publication goes on where it stopped. */
 import { fromUtf8, ModelkeepError, utf8 } from "../base/index.ts";
 import {
-  type AdvisoryMatch,
   countMatches,
   findingsOf,
   gatherInventory,
   type Inventory,
+  type JudgedMatch,
   judgeMatches,
   matchAdvisories,
   packagesOf,
@@ -51,7 +51,7 @@ interface Said {
   readonly inventory: Inventory;
   readonly packages: number;
   /** Undefined when there was nothing to match against. */
-  readonly matches: readonly AdvisoryMatch[] | undefined;
+  readonly matches: readonly JudgedMatch[] | undefined;
 }
 
 /**
@@ -79,7 +79,9 @@ async function examine(options: PublishOptions): Promise<Said> {
   const packages = packagesOf(bom);
   const components = Array.isArray(bom.components) ? bom.components.length : 0;
   options.onStep?.("bom", `${components} components`);
-  const matches = options.advisories && matchAdvisories(packages, options.advisories);
+  const { advisories, vex = [] } = options;
+  // Waivers are the server's: without them no time is asked for.
+  const matches = advisories && judgeMatches(matchAdvisories(packages, advisories), { statements: vex, nowMs: 0 });
   options.onStep?.("match", matchText(packages.length, matches));
   return { scan, inventory, packages: packages.length, matches };
 }
@@ -98,12 +100,16 @@ function notClean(scan: ScanReport): ModelkeepError {
 }
 
 /** One line about a match, for people. */
-function matchText(packages: number, matches: readonly AdvisoryMatch[] | undefined): string {
+function matchText(packages: number, matches: readonly JudgedMatch[] | undefined): string {
   if (!matches) return "no advisories are here to match against";
-  const counts = Object.entries(countMatches(matches)).filter(([, count]) => count > 0);
+  const open = openOf(matches);
+  const counts = Object.entries(countMatches(open)).filter(([, count]) => count > 0);
   const found = counts.length === 0 ? "nothing known against them" : counts.map(([w, n]) => `${n} ${w}`).join(", ");
-  return `${packages} packages, ${found}`;
+  const closed = matches.length - open.length;
+  return `${packages} packages, ${found}${closed === 0 ? "" : `, ${closed} closed by VEX`}`;
 }
+
+const openOf = (matches: readonly JudgedMatch[]) => matches.filter(({ state }) => state === "open");
 
 interface Sealed {
   readonly manifest: VerifiedManifest;
@@ -193,17 +199,18 @@ interface Statements {
 
 async function signStatements(options: PublishOptions, manifest: VerifiedManifest, said: Said): Promise<Statements> {
   const { signer } = options;
+  const open = said.matches && openOf(said.matches);
   const sign = (predicateType: string, predicate: unknown) =>
     signStatement({ predicateType, predicate, rootDigest: manifest.rootDigest, name: manifest.name, signer });
   return {
     bom: await sign(BOM_PREDICATE_TYPE, bomOf(manifest, said)),
-    findings: await sign(FINDINGS_PREDICATE_TYPE, findingsOf(said.scan.verdict, said.matches)),
+    findings: await sign(FINDINGS_PREDICATE_TYPE, findingsOf(said.scan.verdict, open)),
   };
 }
 
 /** The document with what scan, match and signature say of the same files. */
 function bomOf({ rootDigest, keyId }: VerifiedManifest, { inventory, scan, matches }: Said) {
-  const found = matches ? { matches: judgeMatches(matches, { nowMs: 0 }) } : {};
+  const found = matches ? { matches } : {};
   const examined = withExamination(inventory, { scanVerdict: scan.verdict, signerKeyId: keyId, rootDigest, ...found });
   return writeBom(examined, "cyclonedx-1.7");
 }

@@ -2,7 +2,7 @@
 import type { BlobStore } from "../artifact/index.ts";
 import type { KeyWrapper } from "../backends/index.ts";
 import type { Progress, Random } from "../base/index.ts";
-import type { AdvisoryIndex, AdvisoryMatch } from "../bom/index.ts";
+import type { AdvisoryIndex, JudgedMatch, VexStatement } from "../bom/index.ts";
 import type { ApiClient, PublishedModel } from "../contract/index.ts";
 import type { ScanReport } from "../scan/index.ts";
 import type { ModelSigner, SignatureSet, SignerPolicy } from "../signing/index.ts";
@@ -23,6 +23,8 @@ export interface PublishOptions {
   readonly lockfiles?: readonly string[];
   /** Without it nothing is matched, and the findings statement says so. */
   readonly advisories?: AdvisoryIndex;
+  /** What the publisher says of weaknesses: it stands in the signed bill of materials, and what is closed does not count. */
+  readonly vex?: readonly VexStatement[];
   /** Paths inside the model that are not part of it, for example its own signature file. */
   readonly ignore?: readonly string[];
   /** Asked before anything is sealed; what it would not accept is not published. */
@@ -44,7 +46,7 @@ export interface Publication {
   readonly scan: ScanReport;
   /** Packages of the bill of materials that can be matched. */
   readonly packages: number;
-  readonly matches: readonly AdvisoryMatch[];
+  readonly matches: readonly JudgedMatch[];
   /** It had been published before, as this very package. */
   readonly already: boolean;
 }

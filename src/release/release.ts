@@ -30,6 +30,10 @@ export interface ReleasableModel {
     readonly worst?: string;
     /** Since they were matched, in whole hours. */
     readonly ageHours?: number;
+    /** Weaknesses that do not count: the publisher says, with a reason, that they do no harm or are fixed. */
+    readonly notAffected?: number;
+    /** Weaknesses that do not count: somebody accepted them until a day to come. */
+    readonly waived?: number;
   };
   /** Of the signed bill of materials. */
   readonly bom?: {

@@ -142,7 +142,7 @@ class Release<Model extends ReleasableModel> {
 
 /** What policy may look at, in the names of the Cedar schema. */
 export function releaseContext(model: ReleasableModel, claims: AttestedClaims): Record<string, unknown> {
-  const { critical, high, medium, low, malware, unknown, kev, worst, ageHours } = model.vulnerabilities;
+  const { critical, high, medium, low, malware, unknown, kev, worst, ageHours, ...closed } = model.vulnerabilities;
   return {
     attestation: attestationContext(claims),
     signature: { keyId: model.signerKeyId, rootDigest: model.rootDigest, signers: [...(model.signers ?? [])] },
@@ -158,6 +158,8 @@ export function releaseContext(model: ReleasableModel, claims: AttestedClaims): 
       ...(kev === undefined ? {} : { kev }),
       ...(worst === undefined ? {} : { worst }),
       ...(ageHours === undefined ? {} : { ageHours }),
+      ...(closed.notAffected === undefined ? {} : { notAffected: closed.notAffected }),
+      ...(closed.waived === undefined ? {} : { waived: closed.waived }),
     },
     ...(model.bom ? { bom: { ...model.bom, licenses: [...model.bom.licenses] } } : {}),
   };

@@ -1,19 +1,22 @@
 /** The index of advisories of the configuration, opened again when another one takes its place. */
 import {
   type AdvisoryIndex,
-  type AdvisoryMatch,
   countMatches,
   type ExploitationIndex,
   exploitationPath,
+  type JudgedMatch,
+  judgeMatches,
   matchAdvisories,
   openAdvisories,
   openExploitation,
   packagesOf,
   SEVERITIES,
+  type VexStatement,
 } from "../bom/index.ts";
-import type { VulnerabilityCounts } from "../contract/index.ts";
+import type { StandingWaiver, VulnerabilityCounts } from "../contract/index.ts";
 import { files } from "../host/index.ts";
 
+/** Of a model: counts are of what is open. */
 export interface Assessment {
   readonly counts: VulnerabilityCounts;
   /** How many of them are known to be exploited. */
@@ -22,7 +25,21 @@ export interface Assessment {
   readonly worst: string;
   /** Milliseconds since the epoch. */
   readonly matchedAtMs: number;
-  readonly matches: readonly AdvisoryMatch[];
+  /** What the publisher says does no harm or is fixed, and what somebody accepted. */
+  readonly notAffected: number;
+  readonly waived: number;
+  readonly matches: readonly JudgedMatch[];
+}
+
+/** What is known of a model beside its packages. */
+export interface Known {
+  /** `name@version`. */
+  readonly ref: string;
+  /** A CycloneDX document of any shape. */
+  readonly bom: Readonly<Record<string, unknown>>;
+  readonly statements: readonly VexStatement[];
+  /** Those that count now, of every model. */
+  readonly waivers: readonly StandingWaiver[];
 }
 
 export class AdvisorySource {
@@ -67,15 +84,23 @@ export class AdvisorySource {
     return true;
   }
 
-  /** `bom` is a CycloneDX document of any shape. Fails with BOM_INVALID beyond its limits. */
-  assess(bom: Readonly<Record<string, unknown>>, nowMs: number): Assessment {
-    const matches = matchAdvisories(packagesOf(bom), this.#index, this.#exploitation);
-    const worst = matches.map(({ severity }) => SEVERITIES.indexOf(severity)).reduce((a, b) => Math.max(a, b), -1);
+  /** Fails with BOM_INVALID when the document is beyond its limits. */
+  assess({ ref, bom, statements, waivers }: Known, nowMs: number): Assessment {
+    const own = waivers
+      .filter(({ model }) => model === undefined || model === ref)
+      .map((waiver) => ({ ...waiver, id: waiver.weakness }));
+    const found = matchAdvisories(packagesOf(bom), this.#index, this.#exploitation);
+    const matches = judgeMatches(found, { statements, waivers: own, nowMs });
+    const open = matches.filter(({ state }) => state === "open");
+    const worst = open.map(({ severity }) => SEVERITIES.indexOf(severity)).reduce((a, b) => Math.max(a, b), -1);
+    const waived = matches.filter(({ state }) => state === "waived").length;
     return {
-      counts: countMatches(matches),
-      kev: matches.filter(({ kev }) => kev).length,
+      counts: countMatches(open),
+      kev: open.filter(({ kev }) => kev).length,
       worst: SEVERITIES[worst] ?? "none",
       matchedAtMs: nowMs,
+      notAffected: matches.length - open.length - waived,
+      waived,
       matches,
     };
   }

@@ -9,13 +9,14 @@ import {
   type Recorder,
   utf8,
 } from "../base/index.ts";
-import { SEVERITIES } from "../bom/index.ts";
-import type { AffectedWeakness } from "../contract/index.ts";
+import { type JudgedMatch, SEVERITIES } from "../bom/index.ts";
+import type { AffectedWeakness, StandingWaiver } from "../contract/index.ts";
 import type { RecordStore } from "../store/index.ts";
-import type { AdvisorySource, Assessment } from "./advisories.ts";
+import type { AdvisorySource, Assessment, Known } from "./advisories.ts";
 import { SERVER_LIMITS } from "./limits.ts";
 import type { Metrics } from "./metrics.ts";
 import type { ModelRegistry } from "./models.ts";
+import type { Waivers } from "./waivers.ts";
 
 /** By weakness: the models that were told of. */
 const TOLD = "advisory-alerts";
@@ -24,7 +25,8 @@ const LOADS = "model-loads";
 
 export interface AdvisoryWatchPorts {
   readonly source: AdvisorySource;
-  readonly models: Pick<ModelRegistry, "list" | "bom">;
+  readonly models: Pick<ModelRegistry, "list" | "known">;
+  readonly waivers: Pick<Waivers, "standing">;
   readonly store: RecordStore;
   readonly recorder: Recorder;
   readonly metrics: Pick<Metrics, "add" | "set">;
@@ -39,6 +41,8 @@ export class AdvisoryWatch {
   #weaknesses: readonly AffectedWeakness[] = [];
   #matchedAtMs: number | undefined;
   #isDue = true;
+  /** The waivers of the last match: another one, or the end of one, is a reason to match again. */
+  #waived = "";
   #running: Promise<void> | undefined;
   #closed = false;
 
@@ -81,8 +85,10 @@ export class AdvisoryWatch {
     const about = "1 while published models could not be matched against the advisories of now.";
     try {
       const isNew = await source.refresh();
+      const waivers = await this.#ports.waivers.standing();
+      const isWaivedAnew = idsOf(waivers) !== this.#waived;
       const isOld = clock.now() - (this.#matchedAtMs ?? 0) >= SERVER_LIMITS.advisoryMatchMs;
-      if (isNew || isOld || this.#isDue) await this.#matchAll();
+      if (isNew || isOld || isWaivedAnew || this.#isDue) await this.#matchAll(waivers);
       metrics.set("modelkeep_advisories_stale", about, {}, 0);
     } catch (error) {
       this.#isDue = true;
@@ -91,7 +97,7 @@ export class AdvisoryWatch {
     }
   }
 
-  async #matchAll(): Promise<void> {
+  async #matchAll(waivers: readonly StandingWaiver[]): Promise<void> {
     this.#isDue = false;
     const { source, models, clock } = this.#ports;
     const found = new Map<string, Assessment>();
@@ -99,8 +105,8 @@ export class AdvisoryWatch {
       const page = await models.list(after);
       for (const { name, version } of page.models) {
         const ref = `${name}@${version}`;
-        const bom = await models.bom(ref);
-        if (bom) found.set(ref, assessAny(source, bom, clock.now()));
+        const known = await models.known(ref);
+        if (known) found.set(ref, assessAny(source, { ...known, waivers }, clock.now()));
       }
       after = page.next;
       if (after === undefined) break;
@@ -111,6 +117,7 @@ export class AdvisoryWatch {
     this.#assessments = found;
     this.#weaknesses = weaknesses;
     this.#matchedAtMs = clock.now();
+    this.#waived = idsOf(waivers);
     this.#count();
   }
 
@@ -128,22 +135,31 @@ export class AdvisoryWatch {
     }
   }
 
-  /** Once for each model, whichever replica is first: the record is written before anybody is told. */
+  /**
+   * Once for each model, whichever replica is first: the record is written before anybody is told. A model for which
+   * somebody speaks now is forgotten, so that it is told of again when nobody does any more.
+   */
   async #tell(weakness: AffectedWeakness): Promise<void> {
-    const { store, recorder, log } = this.#ports;
+    const { store } = this.#ports;
     const before = await store.get(TOLD, weakness.id);
     const known = new Set(before ? (parseJson(before.value) as string[]) : []);
-    if (weakness.models.every((ref) => known.has(ref))) return;
-    const all = [...new Set([...known, ...weakness.models])].sort();
+    const isTold = weakness.models.every((ref) => known.has(ref));
+    const closed = new Set([...weakness.not_affected, ...weakness.waived]);
+    const all = [...new Set([...known, ...weakness.models])].filter((ref) => !closed.has(ref)).sort();
+    if (isTold && all.length === known.size) return;
     try {
       await store.put(TOLD, weakness.id, utf8(JSON.stringify(all)), { ifVersion: before?.version ?? 0 });
     } catch (error) {
       if (error instanceof ModelkeepError && error.code === "VERSION_CONFLICT") return;
       throw error;
     }
-    const { id, aliases, severity, malware, kev, packages, models, running } = weakness;
-    const named = aliases.find((alias) => alias.startsWith("CVE-")) ?? id;
-    log.warn(`${named} affects ${models.length} models, ${running.length} running`, { id, severity, malware, kev });
+    if (!isTold) await this.#record(weakness);
+  }
+
+  async #record(weakness: AffectedWeakness): Promise<void> {
+    const { recorder, log } = this.#ports;
+    const { id, aliases, severity, malware, kev, packages, models, running, not_affected, waived } = weakness;
+    log.warn(eventText(weakness), { id, severity, malware, kev });
     const server = entityText({ type: "Server", id: "local" });
     await recorder.record({
       action: "advisory.match",
@@ -159,6 +175,8 @@ export class AdvisoryWatch {
         packages: packages.slice(0, 20),
         affected: models.length,
         running: running.length,
+        not_affected: not_affected.length,
+        waived: waived.length,
         models: models.slice(0, 50),
       },
     });
@@ -180,41 +198,71 @@ export class AdvisoryWatch {
   }
 }
 
+const idsOf = (waivers: readonly StandingWaiver[]) => waivers.map(({ id }) => id).join(" ");
+
+/** `CVE-… affects 3 models, 2 running; 1 not affected, 1 waived`. */
+function eventText({ id, aliases, models, running, ...closed }: AffectedWeakness): string {
+  const named = aliases.find((alias) => alias.startsWith("CVE-")) ?? id;
+  const more = [
+    ...(closed.not_affected.length === 0 ? [] : [`${closed.not_affected.length} not affected`]),
+    ...(closed.waived.length === 0 ? [] : [`${closed.waived.length} waived`]),
+  ];
+  const end = more.length === 0 ? "" : `; ${more.join(", ")}`;
+  return `${named} affects ${models.length} models, ${running.length} running${end}`;
+}
+
 /** A document beyond the limits says nothing, and that is no reason to match no other. */
-function assessAny(source: AdvisorySource, bom: Readonly<Record<string, unknown>>, nowMs: number): Assessment {
+function assessAny(source: AdvisorySource, known: Known, nowMs: number): Assessment {
   try {
-    return source.assess(bom, nowMs);
+    return source.assess(known, nowMs);
   } catch (error) {
     if (!(error instanceof ModelkeepError) || error.code !== "BOM_INVALID") throw error;
-    return source.assess({}, nowMs);
+    return source.assess({ ...known, bom: {} }, nowMs);
   }
 }
 
 /** Malware first, then the worst, then those that most models have. */
 function weaknessesOf(found: ReadonlyMap<string, Assessment>, running: ReadonlySet<string>): AffectedWeakness[] {
-  const byId = new Map<string, AffectedWeakness>();
+  const byId = new Map<string, Gathered>();
   for (const [ref, { matches }] of found) {
-    for (const { id, aliases, severity, malware, kev, purl } of matches) {
-      const before = byId.get(id);
-      const models = [...new Set([...(before?.models ?? []), ref])];
-      const packages = [...new Set([...(before?.packages ?? []), purl])];
-      byId.set(id, {
-        id,
-        aliases: [...aliases],
-        severity,
-        malware,
-        kev,
-        packages,
-        models,
-        running: models.filter((name) => running.has(name)),
-      });
+    for (const match of matches) {
+      const gathered = byId.get(match.id) ?? { match, packages: new Set(), states: new Map() };
+      byId.set(match.id, gathered);
+      gathered.packages.add(match.purl);
+      if (gathered.states.get(ref) !== "open") gathered.states.set(ref, match.state);
     }
   }
   const rank = ({ malware, severity }: AffectedWeakness) =>
     malware ? SEVERITIES.length : SEVERITIES.indexOf(severity);
-  return [...byId.values()].sort(
-    (a, b) => rank(b) - rank(a) || b.models.length - a.models.length || (a.id < b.id ? -1 : 1),
-  );
+  return [...byId.values()]
+    .map((gathered) => toWeakness(gathered, running))
+    .sort((a, b) => rank(b) - rank(a) || b.models.length - a.models.length || (a.id < b.id ? -1 : 1));
+}
+
+/** A weakness in every model that has it; a model is open while one of its packages is. */
+interface Gathered {
+  readonly match: JudgedMatch;
+  readonly packages: Set<string>;
+  readonly states: Map<string, JudgedMatch["state"]>;
+}
+
+function toWeakness({ match, packages, states }: Gathered, running: ReadonlySet<string>): AffectedWeakness {
+  const { id, aliases, severity, malware, kev } = match;
+  const inState = (...wanted: readonly JudgedMatch["state"][]) =>
+    [...states].flatMap(([ref, state]) => (wanted.includes(state) ? [ref] : []));
+  const models = inState("open");
+  return {
+    id,
+    aliases: [...aliases],
+    severity,
+    malware,
+    kev,
+    packages: [...packages],
+    models,
+    running: models.filter((name) => running.has(name)),
+    not_affected: inState("not_affected", "fixed"),
+    waived: inState("waived"),
+  };
 }
 
 /** A host cannot be forced to tell; what it tells is kept for the next match. */

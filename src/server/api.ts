@@ -33,6 +33,7 @@ import { releaseRoutes } from "./routes/release.ts";
 import { secretRoutes } from "./routes/secrets.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import type { SignerCheck } from "./signers.ts";
+import { Waivers } from "./waivers.ts";
 
 export interface ApiServices {
   readonly audit: AuditLog;
@@ -66,8 +67,9 @@ export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
   const { config, version, wrappers } = ports;
   const proveEnvelope = async (envelope: KeyEnvelope) => (await unwrapPackageKey(envelope, wrappers)).wipe();
   const source = config.advisories === undefined ? undefined : await AdvisorySource.open(resolve(config.advisories));
-  const models = createModelRegistry({ ...ports, proveEnvelope, advisories: source });
-  const watch = source && new AdvisoryWatch({ ...ports, source, models });
+  const waivers = new Waivers(ports);
+  const models = createModelRegistry({ ...ports, proveEnvelope, advisories: source, waivers });
+  const watch = source && new AdvisoryWatch({ ...ports, source, models, waivers });
   if (watch) ports.onClose(() => watch.close());
   void watch?.look();
   const { verifiers, judge } = await openEvidence(ports);
@@ -86,7 +88,7 @@ export async function apiRoutes(ports: ApiPorts): Promise<Implementation[]> {
       onPublished: () => watch?.soon(),
       onLoaded: (ref) => noteLoad(ports.store, ref, ports.clock.now()),
     }),
-    ...advisoryRoutes({ ...ports, watch }),
+    ...advisoryRoutes({ ...ports, watch, waivers }),
     ...attestationRoutes({ ...ports, judge, earKeys: createEarKeys(ports), ...issuer }),
     ...releaseRoutes({ release: releaseService(ports, models, verifiers, watch) }),
   ];

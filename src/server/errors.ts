@@ -38,6 +38,18 @@ export const serverError = defineErrors("server", {
     hint: "publish it under another --version",
   },
   PUBLICATION_REFUSED: { status: 422, exit: EXIT.verificationFailed, title: "The publication does not hold together" },
+  WAIVER_REFUSED: {
+    status: 422,
+    exit: EXIT.usage,
+    title: "The weakness cannot be accepted so",
+    hint: "modelkeep advisories waive --help",
+  },
+  WAIVER_NOT_FOUND: {
+    status: 404,
+    exit: EXIT.failed,
+    title: "There is no such waiver",
+    hint: "modelkeep advisories waivers",
+  },
   LISTEN_FAILED: {
     status: 500,
     exit: EXIT.failed,

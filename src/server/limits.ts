@@ -36,6 +36,10 @@ export const SERVER_LIMITS = {
   advisoryLookMs: 5_000,
   /** Every published model is matched again at least this often, in milliseconds: other replicas publish too. */
   advisoryMatchMs: 10 * 60_000,
+  /** Waivers that are kept, those that are over included. */
+  waivers: 1_000,
+  /** How far from today a waiver's last day may be, in days. */
+  waiverDays: 366,
   /** A model counts as running for this long after a host last said that it loaded it, in milliseconds. */
   runningMs: 24 * 60 * 60_000,
 } as const;

@@ -13,6 +13,7 @@ import {
   type Recorder,
   utf8,
 } from "../base/index.ts";
+import { countMatches, type VexStatement } from "../bom/index.ts";
 import {
   BOM_PREDICATE_TYPE,
   FINDINGS_PREDICATE_TYPE,
@@ -25,11 +26,13 @@ import {
 import { type KeyEnvelope, parseEnvelope, verifySeal } from "../sealing/index.ts";
 import { pinKeys, type VerifiedManifest, verifyBundle, verifyStatement } from "../signing/index.ts";
 import type { RecordStore } from "../store/index.ts";
-import type { AdvisorySource } from "./advisories.ts";
+import type { AdvisorySource, Known } from "./advisories.ts";
 import { bomAttributes } from "./bom-attributes.ts";
 import { serverError } from "./errors.ts";
 import { SERVER_LIMITS } from "./limits.ts";
+import { statementsOfModel } from "./model-vex.ts";
 import type { SignerCheck } from "./signers.ts";
+import type { Waivers } from "./waivers.ts";
 
 const TABLE = "models";
 const DOCUMENTS = "model-documents";
@@ -48,6 +51,8 @@ export interface ModelRegistryPorts {
   readonly signers?: SignerCheck | undefined;
   /** Of the configuration: policy then sees what is known now beside what the publisher said, whichever is worse. */
   readonly advisories?: Pick<AdvisorySource, "assess"> | undefined;
+  /** Weaknesses that somebody accepted; none when absent. */
+  readonly waivers?: Pick<Waivers, "standing"> | undefined;
 }
 
 export interface ModelRegistry {
@@ -55,8 +60,8 @@ export interface ModelRegistry {
   publish(publication: Publication, caller: Caller): Promise<PublishedModel>;
   get(ref: string): Promise<PublishedModel | undefined>;
   envelope(ref: string): Promise<KeyEnvelope | undefined>;
-  /** The signed bill of materials; undefined when there is no such model. */
-  bom(ref: string): Promise<Readonly<Record<string, unknown>> | undefined>;
+  /** What its publisher signed of its parts and their weaknesses; undefined when there is no such model. */
+  known(ref: string): Promise<Omit<Known, "waivers"> | undefined>;
   /** The signers that count now, without a signer policy none; throws SIGNER_POLICY_REFUSED. */
   signers(ref: string): Promise<readonly string[]>;
   list(after?: string): Promise<{ models: PublishedModel[]; next?: string }>;
@@ -81,6 +86,7 @@ interface Checked {
   readonly packageId: string;
   readonly findings: z.output<typeof findingsPredicate>;
   readonly bom: unknown;
+  readonly statements: readonly VexStatement[];
   readonly envelope: KeyEnvelope;
 }
 
@@ -102,7 +108,8 @@ class StoredModels implements ModelRegistry {
       checked = await checkPublication(publication);
       await breathe();
       const signers = this.#ports.signers?.accept(ref, publication) ?? [];
-      const decision = this.#decide(ref, checked, caller, signers);
+      const vulnerabilities = await this.#known(ref, checked);
+      const decision = this.#decide(ref, checked, caller, { signers, vulnerabilities });
       if (!decision.allowed) throw serverError("FORBIDDEN", { detail: `publishModel on ${ref}: ${why(decision)}` });
       await this.#mustBeFree(this.#ports.store, ref, checked);
       await this.#ports.proveEnvelope(checked.envelope);
@@ -129,16 +136,13 @@ class StoredModels implements ModelRegistry {
     return stored && parseEnvelope(stored.envelope);
   }
 
-  async bom(ref: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  async known(ref: string): Promise<Omit<Known, "waivers"> | undefined> {
     const [model, stored] = [await this.get(ref), await this.#documents(ref)];
     if (!model || !stored) return undefined;
-    const about = {
-      trust: pinKeys([stored.public_key]),
-      predicateType: BOM_PREDICATE_TYPE,
-      rootDigest: model.root_digest,
-    };
-    const { predicate } = verifyStatement(stored.bom, about);
-    return typeof predicate === "object" && predicate !== null ? (predicate as Record<string, unknown>) : {};
+    const about = { trust: pinKeys([stored.public_key]), rootDigest: model.root_digest };
+    const { predicate } = verifyStatement(stored.bom, { ...about, predicateType: BOM_PREDICATE_TYPE });
+    const statements = statementsOfModel({ ...about, bom: predicate, more: stored.more ?? [] });
+    return { ref, bom: objectOf(predicate), statements };
   }
 
   async signers(ref: string): Promise<readonly string[]> {
@@ -162,7 +166,12 @@ class StoredModels implements ModelRegistry {
     return { models, ...(page.next === undefined ? {} : { next: page.next }) };
   }
 
-  #decide(ref: string, checked: Checked, caller: Caller, signers: readonly string[]): PolicyDecision {
+  #decide(
+    ref: string,
+    checked: Checked,
+    caller: Caller,
+    { signers, vulnerabilities }: { signers: readonly string[]; vulnerabilities: Record<string, unknown> },
+  ): PolicyDecision {
     const { manifest, findings, bom } = checked;
     const { score, licenses, custom_code: customCode } = bomAttributes(bom);
     return this.#ports.authorizer().decide({
@@ -173,25 +182,26 @@ class StoredModels implements ModelRegistry {
       context: {
         signature: { keyId: manifest.keyId, rootDigest: manifest.rootDigest, signers: [...signers] },
         scan: { verdict: findings.scan_verdict },
-        vulnerabilities: this.#known(checked),
+        vulnerabilities,
         bom: { keyId: manifest.keyId, score, licenses, customCode },
       },
     });
   }
 
-  /** What the publisher said and what this server finds, by count the worse of both. */
-  #known({ findings, bom }: Checked): Record<string, unknown> {
+  /** What the publisher said and what this server finds, by count the worse of both; he cannot know what was waived here. */
+  async #known(ref: string, { findings, bom, statements }: Checked): Promise<Record<string, unknown>> {
     const said = { ...findings.vulnerabilities, advisoriesMatched: findings.advisories_matched };
-    const isObject = typeof bom === "object" && bom !== null;
-    const found = this.#ports.advisories?.assess(
-      isObject ? (bom as Record<string, unknown>) : {},
-      this.#ports.clock.now(),
-    );
-    if (!found) return said;
+    const { advisories, waivers, clock } = this.#ports;
+    if (!advisories) return said;
+    const standing = (await waivers?.standing()) ?? [];
+    const found = advisories.assess({ ref, bom: objectOf(bom), statements, waivers: standing }, clock.now());
+    const { kev, worst, waived, notAffected } = found;
+    const accepted = countMatches(found.matches.filter(({ state }) => state === "waived"));
     const counts = Object.entries(found.counts).map(([word, count]) => {
-      return [word, Math.max(count, findings.vulnerabilities[word as keyof typeof found.counts])] as const;
+      const severity = word as keyof typeof found.counts;
+      return [word, Math.max(count, findings.vulnerabilities[severity] - accepted[severity])] as const;
     });
-    return { ...Object.fromEntries(counts), advisoriesMatched: true, kev: found.kev, worst: found.worst, ageHours: 0 };
+    return { ...Object.fromEntries(counts), advisoriesMatched: true, kev, worst, ageHours: 0, notAffected, waived };
   }
 
   /** All records in one transaction: a model without its envelope cannot be there. */
@@ -242,6 +252,9 @@ class StoredModels implements ModelRegistry {
   }
 }
 
+const objectOf = (value: unknown) =>
+  typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+
 /** Megabytes of signed JSON are read in pieces, and others are answered in between. */
 const breathe = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -264,7 +277,9 @@ async function checkPublication(publication: Publication): Promise<Checked> {
     if (envelope.root_digest !== manifest.rootDigest || envelope.package_id !== packageId) {
       throw serverError("PUBLICATION_REFUSED", { detail: "the key envelope is of another model" });
     }
-    return { manifest, packageId, findings: parsed.data, bom: saidOfBom, envelope };
+    const more = publication.statements.more ?? [];
+    const statements = statementsOfModel({ bom: saidOfBom, more, trust, rootDigest: manifest.rootDigest });
+    return { manifest, packageId, findings: parsed.data, bom: saidOfBom, statements, envelope };
   } catch (error) {
     if (!(error instanceof ModelkeepError) || error.code === "PUBLICATION_REFUSED") throw error;
     throw serverError("PUBLICATION_REFUSED", { detail: `${error.code}: ${error.message}`, cause: error });

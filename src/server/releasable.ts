@@ -32,7 +32,7 @@ export async function releasableModel(
     scanVerdict: model.scan_verdict,
     vulnerabilities: {
       ...(now?.counts ?? model.vulnerabilities),
-      ...(now ? { kev: now.kev, worst: now.worst } : {}),
+      ...(now ? { kev: now.kev, worst: now.worst, notAffected: now.notAffected, waived: now.waived } : {}),
       ...(matched ? { ageHours: Math.max(0, Math.floor(ageMs / HOUR_MS)) } : {}),
     },
     advisoriesMatched: matched,

@@ -36,6 +36,7 @@ const INDENT = "    ";
 /** What differs from run to run. */
 const KINDS: Readonly<Record<string, string>> = {
   time: "\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(?:\\.\\d+)?Z",
+  date: "\\d{4}-\\d\\d-\\d\\d",
   hex: "[0-9a-f]{12,}",
   id: "[A-Za-z0-9_+/=-]{6,}",
   n: "\\d+",

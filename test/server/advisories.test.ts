@@ -70,6 +70,8 @@ test("a new index: every published model is matched again, and what is new is to
     packages: ["pkg:pypi/urllib3@2.8.0"],
     models: ["tiny@1", "tiny@2"],
     running: ["tiny@2"],
+    not_affected: [],
+    waived: [],
   });
   const [event, ...more] = await events(fixture);
   assert.deepEqual(more, []);
@@ -131,12 +133,14 @@ test("the key release sees the match of now, and how old it is", async () => {
     kev: 1,
     worst: "high",
     matchedAtMs: nowMs - 90 * 60_000,
+    notAffected: 3,
+    waived: 1,
     matches: [],
   };
   const fresh = await releasableModel("m@1", models, { watch: { of: () => found }, nowMs });
   assert.deepEqual(
     [fresh?.vulnerabilities, fresh?.advisoriesMatched],
-    [{ ...counts, high: 2, kev: 1, worst: "high", ageHours: 1 }, true],
+    [{ ...counts, high: 2, kev: 1, worst: "high", notAffected: 3, waived: 1, ageHours: 1 }, true],
   );
   assert.deepEqual(fresh?.bom, { keyId: "k", score: 40, licenses: ["MIT"], customCode: true });
   const unmatched = await releasableModel("m@1", models, { watch: undefined, nowMs });

@@ -48,10 +48,12 @@ function analysisOf({ state, statement, waiver, malware }: JudgedMatch): JsonObj
   }
   if (!statement) return { state: "in_triage" };
   const detail = statement.impact ?? statement.action;
+  const time = statement.timeMs === 0 ? {} : { lastUpdated: new Date(statement.timeMs).toISOString() };
   return {
     state: STATES[statement.status],
     ...(statement.justification === undefined ? {} : { justification: JUSTIFICATIONS[statement.justification] }),
     ...(detail === undefined ? {} : { detail }),
+    ...time,
   };
 }
 

@@ -38,8 +38,11 @@ export function readCycloneDxVex(document: Unknown): VexDocument {
     const id = textOf(entry.id);
     if (!analysis || status === undefined || id === undefined) continue;
     const products = listOf(entry.affects).flatMap((affected) => productOf(asObject(affected) ?? {}, purls));
-    if (products.length === 0) ignored.push(`${id}: no product with a package URL`);
-    else statements.push({ ...statementOf(entry, analysis, id), products, status });
+    const said = statementOf(entry, analysis, id);
+    const isBare = analysis.state === "not_affected" && said.justification === undefined && said.impact === undefined;
+    if (isBare) ignored.push(`${id}: not affected without a reason`);
+    else if (products.length === 0) ignored.push(`${id}: no product with a package URL`);
+    else statements.push({ ...said, products, status });
   }
   return { format: "CycloneDX", statements, ignored };
 }

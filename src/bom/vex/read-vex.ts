@@ -10,7 +10,12 @@ import type { VexDocument } from "./statement.ts";
 
 /** Fails with VEX_INVALID. Nothing is verified: who may say this is for the caller to know. */
 export function readVex(bytes: Uint8Array): VexDocument {
-  const document = parse(bytes);
+  return readVexOf(parse(bytes));
+}
+
+/** Of a document that was parsed before. Fails with VEX_INVALID. */
+export function readVexOf(parsed: unknown): VexDocument {
+  const document = asObject(parsed) ?? {};
   if (textOf(document["@context"])?.startsWith("https://openvex.dev/ns")) return readOpenVex(document);
   if (document.bomFormat === "CycloneDX") return readCycloneDxVex(document);
   if (textOf(asObject(document.document)?.csaf_version)?.startsWith("2.")) return readCsaf(document);

@@ -99,18 +99,24 @@ async function readPackages(context: CommandContext, input: CommandInput): Promi
 
 async function readJudgements(context: CommandContext, input: CommandInput) {
   const read = (path: string) => readFileBounded(resolve(context.cwd, path), BOM_LIMITS.bomBytes);
-  const statements: VexStatement[] = [];
-  for (const path of input.all("--vex")) {
-    const document = readVex(await read(path));
-    for (const why of document.ignored) context.talk(`${path}: left out: ${why}`);
-    statements.push(...document.statements);
-  }
+  const statements = await readVexFiles(context, input.all("--vex"));
   const file = input.text("--waivers");
   const waivers: readonly Waiver[] =
     file === undefined ? [] : parseWaivers(Buffer.from(await read(file)).toString("utf8"));
   for (const { id, owner, expires } of waivers.filter((waiver) => isExpired(waiver, context.clock.now())))
     context.talk(`waiver of ${id} by ${owner} ended on ${expires}`);
   return { statements, waivers };
+}
+
+/** Says what is left out, and why. */
+export async function readVexFiles(context: CommandContext, paths: readonly string[]): Promise<VexStatement[]> {
+  const statements: VexStatement[] = [];
+  for (const path of paths) {
+    const document = readVex(await readFileBounded(resolve(context.cwd, path), BOM_LIMITS.bomBytes));
+    for (const why of document.ignored) context.talk(`${path}: left out: ${why}`);
+    statements.push(...document.statements);
+  }
+  return statements;
 }
 
 interface Reported extends Read {

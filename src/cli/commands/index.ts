@@ -1,6 +1,7 @@
 /** Every command, in the order help shows them. */
 import type { Command } from "../command.ts";
 import { advisoriesImport } from "./advisories.ts";
+import { advisoriesAffected, advisoriesUnwaive, advisoriesWaive, advisoriesWaivers } from "./advisories-server.ts";
 import { agent } from "./agent.ts";
 import { attestExplain, attestKeys, attestVerify } from "./attest.ts";
 import { attestCollect } from "./attest-collect.ts";
@@ -67,6 +68,10 @@ export const commands: readonly Command[] = [
   bomDiff,
   bomScore,
   advisoriesImport,
+  advisoriesAffected,
+  advisoriesWaive,
+  advisoriesWaivers,
+  advisoriesUnwaive,
   attestCollect,
   attestVerify,
   attestExplain,

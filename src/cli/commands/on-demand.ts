@@ -3,6 +3,7 @@ import type { Command } from "../command.ts";
 
 type Load = () => Promise<object>;
 
+const advisories: readonly Load[] = [() => import("./advisories.ts"), () => import("./advisories-server.ts")];
 const attest: readonly Load[] = [
   () => import("./attest.ts"),
   () => import("./attest-collect.ts"),
@@ -27,7 +28,7 @@ const stores: readonly Load[] = [() => import("./stores.ts")];
 
 /** By first word. What is missing here is found in the whole table, only later. */
 const MODULES: ReadonlyMap<string, readonly Load[]> = new Map([
-  ["advisories", [() => import("./advisories.ts")]],
+  ["advisories", advisories],
   ["agent", [() => import("./agent.ts")]],
   ["attest", attest],
   ["audit", [() => import("./audit.ts")]],

@@ -12,6 +12,7 @@ import {
   type SignerPolicy,
 } from "../../signing/index.ts";
 import type { Command, CommandContext, CommandInput } from "../command.ts";
+import { readVexFiles } from "./bom-match.ts";
 import { foundText } from "./model.ts";
 import { openPlace } from "./sealing.ts";
 import { modelRoot, signatureOf } from "./signing.ts";
@@ -53,6 +54,7 @@ export const publish: Command = {
       repeatable: true,
     },
     { flag: "--advisories", value: "FILE", about: "an index of advisories instead of what was imported" },
+    { flag: "--vex", value: "FILE", about: "what you say of weaknesses: OpenVEX, CycloneDX or CSAF", repeatable: true },
     {
       flag: "--signer-policy",
       value: "FILE",
@@ -77,6 +79,7 @@ export const publish: Command = {
         store: await openPlace(context, input.need("--to")),
         lockfiles: input.all("--lockfile").map((path) => resolve(context.cwd, path)),
         ...(advisories ? { advisories } : {}),
+        vex: await readVexFiles(context, input.all("--vex")),
         ...(await readBeside(root)),
         ...(policy ? { signers: { policy, atMs: context.clock.now() } } : {}),
         allowFindings: input.on("--allow-findings"),
