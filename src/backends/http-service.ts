@@ -1,12 +1,13 @@
 /** The one HTTP client of the key services: bounded in size and time, no redirects, repeats with a growing wait. */
-import type { Readable } from "node:stream";
 import { type Dispatcher, Pool } from "undici";
 import { copySecret, ModelkeepError } from "../base/index.ts";
 import { readFileBounded } from "../host/index.ts";
 import { backendError } from "./errors.ts";
+import { growHttpParser, overwriteHttpParser } from "./http-parser.ts";
 import { BACKEND_LIMITS } from "./limits.ts";
 import { pause } from "./pause.ts";
 import type { FullPorts } from "./ports.ts";
+import { wipedReads } from "./wiped-reads.ts";
 
 export interface HttpRequest {
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
@@ -44,8 +45,6 @@ export interface SendOptions {
 
 const LATER = new Set([429, 502, 503, 504]);
 const TLS_CODE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|EPROTO$|HOSTNAME_MISMATCH)/;
-/** What is read from a connection at once. */
-const READ_BYTES = 64 * 1024;
 /** OpenSSL wipes its copy of what it decrypted. Node names no constant for it. */
 const SSL_OP_CLEANSE_PLAINTEXT = 1 << 1;
 
@@ -67,7 +66,7 @@ export class HttpService {
         timeout: connectMilliseconds,
         secureOptions: SSL_OP_CLEANSE_PLAINTEXT,
         minVersion: "TLSv1.2",
-        onread: readInto(Buffer.alloc(READ_BYTES)),
+        onread: wipedReads(),
         ...(tls.ca ? { ca: Buffer.from(tls.ca) } : {}),
         ...(tls.certificate && tls.key ? { cert: Buffer.from(tls.certificate), key: Buffer.from(tls.key) } : {}),
       },
@@ -102,6 +101,7 @@ export class HttpService {
   async #once(request: HttpRequest, leftMilliseconds: number): Promise<Outcome> {
     const timeout = AbortSignal.timeout(Math.max(1, Math.min(leftMilliseconds, this.#answerMilliseconds())));
     const signal = this.#ports.signal ? AbortSignal.any([timeout, this.#ports.signal]) : timeout;
+    await growHttpParser();
     try {
       const answer = await this.#pool.request({ ...request, signal, body: request.body ?? null });
       const body = await readBody(answer.body);
@@ -113,6 +113,8 @@ export class HttpService {
       return { answer: { status: answer.statusCode, body, retryAfterSeconds: retryAfter(answer.headers), header } };
     } catch (error) {
       return this.#failed(error);
+    } finally {
+      await overwriteHttpParser();
     }
   }
 
@@ -154,23 +156,6 @@ function retryAfter(headers: Readonly<Record<string, string | string[] | undefin
 
 function single(value: string | string[] | undefined): string | undefined {
   return typeof value === "string" ? value : undefined;
-}
-
-/** Node reads into a block that it copies from and frees as it is; so it gets one of ours, which is wiped each time. */
-function readInto(block: Uint8Array) {
-  return {
-    buffer: block,
-    callback(this: Readable, length: number, bytes: Uint8Array): boolean {
-      const read = Buffer.from(bytes.subarray(0, length));
-      bytes.fill(0, 0, length);
-      // Pieces that wait for each other are joined by a copy, of which nobody wipes the originals.
-      const waiting: Buffer | null = this.readableLength > 0 ? this.read() : null;
-      if (!waiting) return this.push(read);
-      const joined = Buffer.concat([waiting, read]);
-      for (const piece of [waiting, read]) piece.fill(0);
-      return this.push(joined);
-    },
-  };
 }
 
 async function readBody(stream: Dispatcher.ResponseData["body"]): Promise<Uint8Array> {

@@ -39,6 +39,7 @@ export async function tryCandidate(ports: CanaryPorts, secretName: string): Prom
     return providers.map(({ name }) => name);
   } finally {
     ports.slots.remove(slot);
+    ports.upstreams.clean();
     await lease.checkIn();
   }
 }

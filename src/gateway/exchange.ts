@@ -69,7 +69,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (status < 200 || this.#finished) return;
     const refusal = refusalOf(status, headers);
     if (refusal) {
-      this.fail(refusal);
+      this.#end(refusal);
       return;
     }
     this.#status = status;
@@ -83,7 +83,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
-    if (this.#finished) return;
+    if (this.#finished) {
+      // Nobody reads on, and what was read may hold a piece of the key.
+      chunk.fill(0);
+      controller.abort(new Error("the reply is over"));
+      return;
+    }
     this.#bytes += chunk.length;
     if (this.#bytes > this.#limits.replyBytes) {
       this.fail(gatewayError("UPSTREAM_REPLY_INVALID", { detail: `replyBytes is ${this.#limits.replyBytes}` }));
@@ -126,15 +131,20 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** Ends the exchange with an error, whichever side it came from. */
   fail(error: ModelkeepError): void {
     if (this.#finished) return;
+    this.#end(error);
+    if (this.#controller && !this.#controller.aborted) this.#controller.abort(error);
+  }
+
+  #end(error: ModelkeepError): void {
     const usage = this.#meter.read();
     this.#finish({ status: this.#res.headersSent ? this.#status : error.status, error, ...(usage ? { usage } : {}) });
     sendError(this.#res, error);
-    if (this.#controller && !this.#controller.aborted) this.#controller.abort(error);
   }
 
   #finish(result: Omit<ExchangeResult, "scrubbed">): void {
     this.#finished = true;
     clearTimeout(this.#stalled);
+    this.#scrubber.forget();
     this.#res.off("close", this.#onClientClose).off("drain", this.#onDrain);
     this.#done({ ...result, scrubbed: this.#scrubber.hits });
   }

@@ -116,7 +116,6 @@ class OpenAiGateway implements Gateway {
     this.#options = options;
     this.#limits = { ...GATEWAY_LIMITS, ...options.limits };
     this.#slots = new SlotTable(random);
-    this.#keys = new KeyRing({ secrets, slots: this.#slots, clock, log });
     this.#upstreams = new Upstreams({
       slots: this.#slots,
       limits: this.#limits,
@@ -127,6 +126,8 @@ class OpenAiGateway implements Gateway {
       ...(options.lookup ? { lookup: options.lookup } : {}),
       ...(options.ca === undefined ? {} : { ca: options.ca }),
     });
+    const onCheckIn = () => this.#upstreams.clean();
+    this.#keys = new KeyRing({ secrets, slots: this.#slots, clock, log, onCheckIn });
     this.#decisions = new Decisions(options.authorizer, clock);
     this.#limiter = new PrincipalLimiter(this.#limits, clock);
     this.#journal = new Journal(recorder, log);
@@ -248,6 +249,8 @@ class OpenAiGateway implements Gateway {
     const code = result.error?.code.toLowerCase() ?? "none";
     this.#counters.add("modelkeep_gateway_requests_total", { ...labels, status: String(result.status), code });
     if (current.target) this.#countUsage(labels, result);
+    if (current.target && (result.scrubbed > 0 || result.error || result.status === 499)) this.#upstreams.clean();
+    if (result.scrubbed > 0 && current.target) this.#upstreams.forget(current.target.provider);
     if (result.scrubbed > 0) {
       this.#counters.add("modelkeep_gateway_scrubbed_total", labels, result.scrubbed);
       this.#options.log.warn("a provider sent its key back; it was taken out", { model: labels.model });

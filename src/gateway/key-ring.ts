@@ -23,6 +23,15 @@ interface Entry {
   stale: boolean;
 }
 
+export interface KeyRingOptions {
+  readonly secrets: SecretService;
+  readonly slots: SlotTable;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Told of every key that nobody here needs any more. */
+  readonly onCheckIn: () => void;
+}
+
 const HOLDER: EntityRef = { type: "Server", id: "gateway" };
 
 export class KeyRing {
@@ -30,16 +39,18 @@ export class KeyRing {
   readonly #slots: SlotTable;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #onCheckIn: () => void;
   readonly #entries = new Map<string, Entry>();
   readonly #pending = new Map<string, Promise<Entry>>();
   readonly #unsubscribe: () => void;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(options: { secrets: SecretService; slots: SlotTable; clock: Clock; log: Log }) {
+  constructor(options: KeyRingOptions) {
     this.#secrets = options.secrets;
     this.#slots = options.slots;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#onCheckIn = options.onCheckIn;
     this.#unsubscribe = this.#secrets.onChange((name) => this.#retire(name));
     this.#timer = setInterval(() => this.checkInIdle(), INTERNALS.keyIdleMilliseconds / 4).unref();
   }
@@ -124,6 +135,7 @@ export class KeyRing {
 
   #checkIn(entry: Entry): void {
     this.#slots.remove(entry.slot);
+    this.#onCheckIn();
     entry.lease.checkIn().catch(() => this.#log.warn("a lease was wiped, but its end is not written down"));
   }
 

@@ -78,6 +78,8 @@ export const GATEWAY_INTERNALS = {
   strangerEventsPerSecond: 20,
   /** Audit events that may wait to become durable. */
   waitingEvents: 4096,
+  /** Time until the parser of HTTP is made to forget what it read, in milliseconds: replies in it then need it once. */
+  parserCleanMilliseconds: 10,
   /** Time between two looks for other providers, beside the messages that tell of them, in milliseconds. */
   providersLookMilliseconds: 1_000,
   /** Label sets of one counter. */

@@ -19,7 +19,10 @@ export class ReplyScrubber {
     return this.#hits;
   }
 
-  /** What may go on to the client now; throws MEMORY_WIPED when the lease has ended: nobody could look for the key. */
+  /**
+   * What may go on to the client now, a copy: the chunk is wiped when the next one is read. Throws MEMORY_WIPED when the
+   * lease has ended: nobody could look for the key.
+   */
   push(chunk: Buffer): Buffer {
     const data = this.#join(chunk);
     const { spans, started } = this.#forms.search(data);
@@ -36,7 +39,7 @@ export class ReplyScrubber {
       this.#held = Buffer.from(data.subarray(end));
       data.fill(0, end);
     }
-    if (pieces.length === 0) return end === data.length ? data : data.subarray(0, end);
+    if (pieces.length === 0) return data === chunk ? Buffer.from(data.subarray(0, end)) : data.subarray(0, end);
     pieces.push(data.subarray(from, end));
     return Buffer.concat(pieces);
   }
@@ -46,6 +49,12 @@ export class ReplyScrubber {
     const held = this.#held;
     this.#held = undefined;
     return held;
+  }
+
+  /** For a reply that ends before its end: what is held back may be a piece of the key. */
+  forget(): void {
+    this.#held?.fill(0);
+    this.#held = undefined;
   }
 
   #join(chunk: Buffer): Buffer {

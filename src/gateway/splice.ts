@@ -3,9 +3,9 @@
 // joined in memory that is freed unwiped. HTTP/1.1 only: HPACK needs strings.
 import { type Random, toHex } from "../base/index.ts";
 import { type GuardedBytes, LockedScratch, type net } from "../host/index.ts";
-import { formsOfKey } from "../secrets/index.ts";
 import { gatewayError } from "./errors.ts";
 import { GATEWAY_INTERNALS } from "./limits.ts";
+import type { ReplyGuard } from "./reply-guard.ts";
 
 const MARK = "@KEYSLOT-";
 const SLOT_CHARACTERS = MARK.length + 32;
@@ -64,7 +64,7 @@ interface Filled {
 }
 
 /** Wraps a connected socket; only after `connect` or `secureConnect`, else Node keeps a copy of the first write. */
-export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPool, onEcho: () => void): void {
+export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPool, guard: ReplyGuard): void {
   const write = socket.write.bind(socket) as (
     chunk: Uint8Array | string,
     encoding?: BufferEncoding,
@@ -72,7 +72,6 @@ export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPo
   ) => boolean;
   let corked = false;
   let waiting: Filled | undefined;
-  let key: GuardedBytes | undefined;
 
   const flush = (): void => {
     const filled = waiting;
@@ -85,7 +84,8 @@ export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPo
     const at = typeof chunk === "string" ? chunk.indexOf(MARK) : -1;
     if (typeof chunk === "string" && at >= 0) {
       flush();
-      key = slots.need(chunk.slice(at, at + SLOT_CHARACTERS));
+      const key = slots.need(chunk.slice(at, at + SLOT_CHARACTERS));
+      guard.expect(key);
       waiting = fill(chunk, at, key, pool);
     } else if (waiting && typeof chunk !== "string" && append(waiting, chunk)) {
       // Head and body leave in one write, out of locked memory.
@@ -105,22 +105,10 @@ export function spliceKeys(socket: net.Socket, slots: SlotTable, pool: ScratchPo
     flush();
   };
   socket.write = spliced as net.Socket["write"];
-  // A provider that sends the key back would leave copies in the parser and in strings. Masked in the bytes just read and at
-  // the same length it never gets so far; one that is cut in two is the ReplyScrubber's.
-  // At `push`, not at `read`: what gathered in the stream is joined into a copy there, and its pieces stay behind.
-  const push = socket.push.bind(socket);
-  socket.push = (chunk: unknown, encoding?: BufferEncoding) => {
-    if (key && !key.wiped && chunk instanceof Uint8Array && maskKey(chunk, key)) onEcho();
-    return push(chunk, encoding);
-  };
   socket.once("close", () => {
     if (waiting) pool.give(waiting.scratch, waiting.used);
     waiting = undefined;
   });
-}
-
-function maskKey(chunk: Uint8Array, key: GuardedBytes): boolean {
-  return formsOfKey(key).mask(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)) > 0;
 }
 
 type WriteDone = (error?: Error | null) => void;

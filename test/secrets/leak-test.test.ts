@@ -29,6 +29,7 @@ test("no copy of a key in memory, core file, heap snapshot, disk, log, audit or 
     scans.map(({ where }) => where),
     [
       "memory",
+      "core file",
       "heap snapshot",
       "memory",
       "core file",

@@ -1,7 +1,7 @@
 /** Objects of Google Cloud Storage by its JSON API: pinned by generation, sent in sessions that go on where they broke. */
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { ModelkeepError, parseJson, toBase64, utf8, wipe } from "../../base/index.ts";
+import { ModelkeepError, parseJson, toBase64, toHex, utf8, wipe } from "../../base/index.ts";
 import type { AccessTokens } from "../access-tokens.ts";
 import { openGoogleTokens } from "../google/login.ts";
 import { encodePart, encodeQuery, refusal } from "../objects/answer.ts";
@@ -12,11 +12,19 @@ import { STORE_LIMITS } from "../objects/limits.ts";
 import { authoritiesOf, baseOf, secureOrigin } from "../objects/origin.ts";
 import { isOwnWrite } from "../objects/own-write.ts";
 import { type FullStorePorts, fullStorePorts, type StorePorts, withLogin } from "../objects/ports.ts";
-import type { ObjectInfo, ObjectService, PartUpload, PutCondition, PutResult } from "../objects/service.ts";
+import type {
+  ObjectInfo,
+  ObjectPiece,
+  ObjectService,
+  PartUpload,
+  PutCondition,
+  PutResult,
+} from "../objects/service.ts";
 
 const URI = /^gs:\/\/([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:\/(.*))?$/;
 const SCOPE = "https://www.googleapis.com/auth/devstorage.read_write";
 const ABSENT = "0";
+const SCRATCH_BYTES = 8;
 
 const object = z.object({
   name: z.string(),
@@ -60,6 +68,12 @@ export async function openGoogleStorage(
   const http = new ObjectHttp(url.origin, ports, await authoritiesOf(ports.env.SSL_CERT_FILE));
   const client = new GoogleStorage({ uri, bucket, isEmulator: Boolean(emulator) }, http, ports);
   return { service: client, base: baseOf(rest) };
+}
+
+/** An object as it was under that generation. */
+interface Composed {
+  readonly name: string;
+  readonly tag: string;
 }
 
 interface GooglePlace {
@@ -141,6 +155,57 @@ class GoogleStorage implements ObjectService {
         await this.#call({ method: "DELETE", path: session }).catch(() => undefined);
       },
     };
+  }
+
+  /** Google takes so many objects in one request: more are put together in groups first. */
+  async join(name: string, pieces: readonly ObjectPiece[], condition: PutCondition, scratch: string): Promise<boolean> {
+    const { composedObjects } = this.#ports.limits;
+    const made: string[] = [];
+    const fresh = () => {
+      const at = `${scratch}join-${toHex(this.#ports.random.bytes(SCRATCH_BYTES))}`;
+      made.push(at);
+      return at;
+    };
+    try {
+      let sources: Composed[] = [];
+      for (const piece of pieces) sources.push("bytes" in piece ? await this.#putPiece(fresh(), piece.bytes) : piece);
+      while (sources.length > composedObjects) {
+        const groups: Composed[] = [];
+        for (let at = 0; at < sources.length; at += composedObjects)
+          groups.push(await this.#compose(fresh(), sources.slice(at, at + composedObjects), { absent: true }));
+        sources = groups;
+      }
+      await this.#compose(name, sources, condition);
+      return true;
+    } finally {
+      for (const at of made) await this.delete(at).catch(() => false);
+    }
+  }
+
+  async #putPiece(name: string, bytes: Uint8Array): Promise<Composed> {
+    await this.put(name, bytes, { absent: true });
+    const info = await this.stat(name);
+    if (!info) throw storeError("BLOB_CHANGED", { detail: name });
+    return { name, tag: info.tag };
+  }
+
+  async #compose(name: string, sources: readonly Composed[], condition: PutCondition): Promise<Composed> {
+    const sourceObjects = sources.map(({ name: source, tag }) => ({
+      name: source,
+      generation: tag,
+      objectPreconditions: { ifGenerationMatch: tag },
+    }));
+    const body = utf8(
+      JSON.stringify({ sourceObjects, destination: { name, contentType: "application/octet-stream" } }),
+    );
+    const headers = { "content-type": "application/json" };
+    const path = `${this.#path(name)}/compose`;
+    const answer = await this.#call({ method: "POST", path, query: conditionQuery(condition), headers, body });
+    if (answer.status === 404) throw storeError("BLOB_CHANGED", { detail: `a piece of ${name} is gone` });
+    // Where both could be meant, the caller has looked at the pieces.
+    if (answer.status === 412 && !condition) throw storeError("BLOB_CHANGED", { detail: `a piece of ${name}` });
+    if (answer.status !== 200) throw this.#refused(answer);
+    return { name, tag: this.#read(answer, object).generation };
   }
 
   async delete(name: string): Promise<boolean> {

@@ -31,6 +31,11 @@ export const STORE_LIMITS = {
   unknownPartBytes: 16 * 1024 * 1024,
   /** The largest part: a blob of more parts of that size than `parts` is larger than S3 takes. */
   largestPartBytes: 640 * 1024 * 1024,
+  /** The least part of S3 but the last, and what is copied of another object in one request. */
+  leastPartBytes: 5 * 1024 * 1024,
+  copyPartBytes: 256 * 1024 * 1024,
+  /** Objects that Google puts together in one request. */
+  composedObjects: 32,
   /** Names in one page of a list. */
   pageNames: 250,
   /** Names of one list. */

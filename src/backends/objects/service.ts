@@ -25,6 +25,11 @@ export interface PartUpload {
   abort(): Promise<void>;
 }
 
+/** Bytes of ours, or the object of that name as it was under that tag, `length` bytes long. */
+export type ObjectPiece =
+  | { readonly bytes: Uint8Array }
+  | { readonly name: string; readonly tag: string; readonly length: number };
+
 /** Errors of all: STORE_* of `errors.ts`; conditions that do not hold throw BLOB_EXISTS. */
 export interface ObjectService {
   stat(name: string): Promise<ObjectInfo | undefined>;
@@ -35,6 +40,12 @@ export interface ObjectService {
   read(name: string, tag: string, range: { start: number; end: number }, into: Uint8Array): Promise<number | undefined>;
   put(name: string, bytes: Uint8Array, condition: PutCondition): Promise<PutResult>;
   putParts(name: string, condition: PutCondition): Promise<PartUpload>;
+  /**
+   * One object of the pieces, one after the other, whose bytes do not come here; `scratch` begins the names of what is
+   * written on the way and deleted again. BLOB_CHANGED for a piece that has another tag by now. False, and nothing is
+   * done, where this service turns out not to know how; absent where none of the kind does.
+   */
+  join?(name: string, pieces: readonly ObjectPiece[], condition: PutCondition, scratch: string): Promise<boolean>;
   /** False where there was nothing; true also where a try whose answer was lost may have deleted it. */
   delete(name: string): Promise<boolean>;
   /** One page of names that begin with the prefix; `next` is the place of the following page. */

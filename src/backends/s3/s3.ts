@@ -9,10 +9,18 @@ import { type ObjectAnswer, ObjectHttp, type ObjectRequest } from "../objects/ht
 import { authoritiesOf } from "../objects/origin.ts";
 import { isOwnWrite } from "../objects/own-write.ts";
 import { asStoreError, type FullStorePorts, fullStorePorts, type StorePorts } from "../objects/ports.ts";
-import type { ObjectInfo, ObjectService, PartUpload, PutCondition, PutResult } from "../objects/service.ts";
+import type {
+  ObjectInfo,
+  ObjectPiece,
+  ObjectService,
+  PartUpload,
+  PutCondition,
+  PutResult,
+} from "../objects/service.ts";
 import { revealText } from "../private-file.ts";
 import { checksumHeaders } from "./checksum.ts";
 import { isS3Throttling, s3Refusal } from "./errors.ts";
+import { joinedParts } from "./join.ts";
 import { parseS3Uri, type S3Place } from "./place.ts";
 import { S3Upload } from "./upload.ts";
 
@@ -84,6 +92,29 @@ export class S3 implements ObjectService {
 
   putParts(name: string, condition: PutCondition): Promise<PartUpload> {
     return S3Upload.begin(this, name, conditionHeaders(condition));
+  }
+
+  /** Copies run side by side: the service reads and writes, this machine waits. */
+  async join(name: string, pieces: readonly ObjectPiece[], condition: PutCondition): Promise<boolean> {
+    const { limits } = this.#ports;
+    const upload = await S3Upload.begin(this, name, conditionHeaders(condition), true);
+    const sending = new Set<Promise<boolean>>();
+    let number = 0;
+    try {
+      for await (const part of joinedParts(this, pieces, limits)) {
+        const at = ++number;
+        const sent = "bytes" in part ? upload.sendBeside(at, part.bytes).then(() => true) : upload.copy(at, part);
+        sending.add(sent);
+        sent.catch(() => undefined);
+        if (sending.size >= limits.partsAtOnce && !(await takeFirst(sending))) return await giveUp(upload, sending);
+      }
+      while (sending.size > 0) if (!(await takeFirst(sending))) return await giveUp(upload, sending);
+      await upload.finish();
+      return true;
+    } catch (error) {
+      await giveUp(upload, sending);
+      throw error;
+    }
   }
 
   /** S3 answers a deletion in the same way whether there was an object, so it is looked for first. */
@@ -198,6 +229,19 @@ export class S3 implements ObjectService {
       throw storeError("STORE_ANSWER_INVALID", { detail: `${this.place.uri}, a name in a list` });
     }
   }
+}
+
+async function takeFirst(sending: Set<Promise<boolean>>): Promise<boolean> {
+  const [first] = sending;
+  if (!first) return true;
+  sending.delete(first);
+  return first;
+}
+
+async function giveUp(upload: S3Upload, sending: Set<Promise<boolean>>): Promise<false> {
+  await Promise.allSettled(sending);
+  await upload.abort();
+  return false;
 }
 
 function conditionHeaders(condition: PutCondition): Record<string, string> {
