@@ -1,6 +1,7 @@
 /** Where the programs and the environment lie that bills of materials are held against. */
 import { join } from "node:path";
-import { peersFolder } from "./places.ts";
+import { root } from "../checks/source.ts";
+import { binaryOf, peersFolder } from "./places.ts";
 
 /** Validators of CycloneDX and SPDX, pip-audit, uv. */
 export const bomToolsRequirements = [
@@ -37,3 +38,23 @@ export function bomTool(name: string): string {
 export function bomEnvironmentPython(): string {
   return join(bomEnvironmentFolder, "bin", "python");
 }
+
+/** Compares versions as Go's own module and a port of Alpine's apk do. */
+export const versionsSource = join(root, "tools", "peers", "versions");
+
+export function versionsBinary(): string {
+  return binaryOf("versions", versionsSource, ["main.go", "go.mod"]);
+}
+
+/** Compares versions as cargo's own crate does. */
+export const crateVersionsSource = join(root, "tools", "peers", "semver-crate");
+
+export function crateVersionsBinary(): string {
+  return binaryOf("semver-crate", crateVersionsSource, ["src/main.rs", "Cargo.lock"]);
+}
+
+/** Debian's package libmaven3-core-java. */
+export const mavenArtifactJars = [
+  "/usr/share/java/maven-artifact-3.x.jar",
+  "/usr/share/java/commons-lang3.jar",
+] as const;

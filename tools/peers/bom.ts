@@ -1,14 +1,18 @@
 /** Installs what bills of materials are held against: validators, pip-audit, uv, and an environment of real packages. */
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   bomEnvironmentFolder,
   bomEnvironmentRequirements,
   bomToolsFolder,
   bomToolsRequirements,
+  crateVersionsBinary,
+  crateVersionsSource,
   spdxSchemaFile,
   spdxSchemaPackage,
+  versionsBinary,
+  versionsSource,
 } from "./bom-places.ts";
 import { peersFolder } from "./places.ts";
 
@@ -16,6 +20,34 @@ export function installBomPeers(): void {
   installVenv(bomToolsFolder, bomToolsRequirements);
   installVenv(bomEnvironmentFolder, bomEnvironmentRequirements);
   fetchSpdxSchema();
+  buildVersions();
+  buildCrateVersions();
+}
+
+function buildVersions(): void {
+  const binary = versionsBinary();
+  if (existsSync(binary)) return;
+  const place = `${binary}.${process.pid}`;
+  try {
+    run("go", ["-C", versionsSource, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", place, "."]);
+    renameSync(place, binary);
+  } finally {
+    rmSync(place, { force: true });
+  }
+}
+
+/** Where there is no cargo, the test that asks it says so. */
+function buildCrateVersions(): void {
+  const binary = crateVersionsBinary();
+  if (existsSync(binary) || spawnSync("cargo", ["--version"]).error) return;
+  const place = mkdtempSync(join(peersFolder, "crate-"));
+  try {
+    cpSync(crateVersionsSource, place, { recursive: true });
+    run("cargo", ["build", "--quiet", "--release", "--locked", "--manifest-path", join(place, "Cargo.toml")]);
+    renameSync(join(place, "target/release/semver-peer"), binary);
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
 }
 
 function installVenv(folder: string, requirements: readonly string[]): void {

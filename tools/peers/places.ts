@@ -31,9 +31,9 @@ export function openBaoBinary(): string {
 }
 
 /** The name holds a hash of what it is built from. */
-function binaryOf(name: string, source: string): string {
+export function binaryOf(name: string, source: string, of: readonly string[] = ["main.go", "go.mod"]): string {
   const hash = createHash("sha256");
-  for (const file of ["main.go", "go.mod"]) hash.update(readFileSync(join(source, file)));
+  for (const file of of) hash.update(readFileSync(join(source, file)));
   return join(peersFolder, `${name}-peer-${hash.digest("hex").slice(0, 12)}`);
 }
 

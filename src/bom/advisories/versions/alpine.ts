@@ -30,12 +30,12 @@ export const alpine: VersionOrder = {
   read,
   readEvent: (version) => read(version) ?? BEGINNING,
   compare: compareAlpine,
-  key: (version) => version.trim(),
+  key: (version) => version.trim().replace(/^0+(?=\d)/, ""),
   candidates: (version) => [version],
 };
 
 function split(version: string): Parts {
-  const [, numbers = "", letter = "", suffixes = "", revision = "0"] = VERSION.exec(version) ?? [];
+  const [, numbers = "", letter = "", suffixes = "", revision = ""] = VERSION.exec(version) ?? [];
   return {
     numbers: numbers.split("."),
     letter,
@@ -53,8 +53,13 @@ function compareAlpine(first: string, second: string): number {
     compareNumbers(a.numbers, b.numbers) ||
     compareText(a.letter, b.letter) ||
     compareSuffixes(a.suffixes, b.suffixes) ||
-    compareDigits(a.revision, b.revision)
+    compareRevisions(a.revision, b.revision)
   );
+}
+
+/** A version without a revision comes before `-r0`. */
+function compareRevisions(a: string, b: string): number {
+  return a === "" || b === "" ? Number(a !== "") - Number(b !== "") : compareDigits(a, b);
 }
 
 /** After the first, a number with a leading zero is a fraction. */

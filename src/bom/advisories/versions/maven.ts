@@ -1,4 +1,4 @@
-/** Versions of Maven (POM reference, "Version Order Specification"). */
+/** Versions of Maven (POM reference, "Version Order Specification"; where that is silent, what Maven itself does). */
 import { BEGINNING, compareDigits, compareText, type VersionOrder } from "./order.ts";
 
 /** Qualifiers that sort before, as, and after a release; all others follow in alphabetical order. */
@@ -30,18 +30,24 @@ export const maven: VersionOrder = {
 function tokensOf(version: string): Token[] {
   const tokens: Token[] = [];
   let prefix: Token["prefix"] = "-";
-  for (const part of version.toLowerCase().split(/([.-])/)) {
+  const parts = version.toLowerCase().split(/([.-])/);
+  for (const [at, part] of parts.entries()) {
     if (part === "." || part === "-") {
       prefix = part;
       continue;
     }
     const runs = part === "" ? ["0"] : (part.match(/\d+|\D+/g) ?? []);
+    const isLast = at === parts.length - 1;
     for (const [index, run] of runs.entries()) {
-      tokens.push(tokenOf(index === 0 ? prefix : "-", run, /^\d/.test(runs[index + 1] ?? "")));
+      const isDotted = index === 0 && prefix === "." && !(isQualifier(run) && (isLast || runs.length > 1));
+      tokens.push(tokenOf(isDotted ? "." : "-", run, /^\d/.test(runs[index + 1] ?? "")));
     }
   }
   return trim(tokens);
 }
+
+/** At the end, or before a number, a qualifier is the same after a dot as after a hyphen. */
+const isQualifier = (run: string): boolean => !/^\d/.test(run);
 
 function tokenOf(prefix: Token["prefix"], run: string, isBeforeNumber: boolean): Token {
   const isNumber = /^\d/.test(run);
