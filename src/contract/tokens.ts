@@ -42,10 +42,12 @@ export const revokeToken = defineRoute({
   id: "revokeToken",
   method: "POST",
   path: "/api/v1/tokens/revoke",
-  about: "Ends a token with the key it is bound to, or everything that a principal has; within a second everywhere.",
+  about:
+    "Ends a token with the key it is bound to, or everything that a principal has, and the leases that were taken with it; " +
+    "within a second everywhere.",
   auth: "token",
   body: z.union([z.strictObject({ token: z.string().max(100) }), z.strictObject({ principal })]),
-  reply: z.object({ principal, codes: z.int(), keys: z.int(), tokens: z.int() }),
+  reply: z.object({ principal, codes: z.int(), keys: z.int(), tokens: z.int(), leases: z.int() }),
 });
 
 export const whoAmI = defineRoute({

@@ -75,6 +75,11 @@ export class HeldLeases {
     return this.#held.get(id);
   }
 
+  /** Also of those whose key has gone to its holder: what was lent upstream is given back with them. */
+  ids(): readonly string[] {
+    return [...this.#held.keys()];
+  }
+
   /** Leases whose key is in this process; that of a checkout has gone to its holder. */
   withKey(): readonly LeaseRecord[] {
     return [...this.#held.values()].filter(({ key }) => !key.wiped).map(({ info }) => info);

@@ -11,7 +11,7 @@ import { SECRET_LIMITS } from "./limits.ts";
 import { type LeaseRecord, type SecretRecord, toLeaseInfo, versionOf } from "./records.ts";
 import type { Lease, LeaseFilter, LeaseInfo, LeaseOptions } from "./secrets.ts";
 import type { Source, Sources } from "./sources.ts";
-import { findStale } from "./stale.ts";
+import { findChanged } from "./stale.ts";
 
 export interface LeasingOptions {
   readonly store: RecordStore;
@@ -119,7 +119,7 @@ export class Leasing {
     source: Source,
   ): LeaseRecord {
     const issuedAt = this.#options.clock.now();
-    const { holder, purpose, maxUses, ttlSeconds, version } = options;
+    const { holder, purpose, maxUses, boundTo, ttlSeconds, version } = options;
     return {
       id: `lease_${toHex(this.#options.random.bytes(16))}`,
       secretName: secret.name,
@@ -131,6 +131,7 @@ export class Leasing {
       uses: 1,
       ...(purpose === undefined ? {} : { purpose }),
       ...(maxUses === undefined ? {} : { maxUses }),
+      ...(boundTo === undefined ? {} : { boundTo }),
       ...(secret.rules?.maxLeases === undefined ? {} : { counted: true }),
       ...(source.upstream ? { upstream: source.upstream.id } : {}),
     };
@@ -287,9 +288,12 @@ export class Leasing {
   }
 
   async reconcile(): Promise<readonly string[]> {
-    const { ended, changed } = await findStale(this.#options.store, this.#held.withKey());
-    for (const id of ended) this.#held.drop(id);
-    return changed;
+    // Before the store is read: what is opened meanwhile is in it, and not among these.
+    const held = this.#held.ids();
+    const open = new Set<string>();
+    if (held.length > 0) for await (const { id } of this.#leases.each()) open.add(id);
+    for (const id of held) if (!open.has(id)) this.#held.drop(id);
+    return findChanged(this.#options.store, this.#held.withKey());
   }
 
   /** Finds the leases of processes that are gone: each ends at its time, whoever gave it out. */
@@ -358,10 +362,14 @@ function extend(lease: LeaseRecord, now: number, seconds: number): LeaseRecord {
 }
 
 function isMeant(filter: Exclude<LeaseFilter, { leaseId: string }>, lease: LeaseRecord): boolean {
-  if ("holder" in filter) return entityText(filter.holder) === entityText(lease.holder);
+  if ("holder" in filter) return isTakenBy(filter, lease);
   if ("prefix" in filter) return lease.secretName.startsWith(filter.prefix);
   if (lease.secretName !== filter.secretName) return false;
   return filter.version === undefined || (lease.version === filter.version && lease.holder.type !== "Server");
+}
+
+function isTakenBy({ holder, boundTo }: Extract<LeaseFilter, { holder: EntityRef }>, lease: LeaseRecord): boolean {
+  return entityText(holder) === entityText(lease.holder) && (boundTo === undefined || boundTo === lease.boundTo);
 }
 
 async function inGroups<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {

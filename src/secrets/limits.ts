@@ -28,8 +28,11 @@ export const SECRET_LIMITS = {
   openLeasesPerHolder: 1_000,
   /** Times that a record is written again when somebody else wrote it in between. */
   writeAttempts: 5,
-  /** Time between two looks for what another replica changed, beside the messages that tell of it, in milliseconds. */
-  lookMilliseconds: 5_000,
+  /**
+   * Time between two looks for what another replica changed, beside the messages that tell of it, in milliseconds: what is
+   * revoked ends within a second also where they are lost.
+   */
+  lookMilliseconds: 750,
   /** Time between two looks for leases of processes that are gone, in milliseconds. */
   storeSweepMilliseconds: 60_000,
   /** How long after its end a lease is left to the process that holds it, in milliseconds. */

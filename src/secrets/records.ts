@@ -68,6 +68,8 @@ const leaseRecord = z.object({
   maxUses: z.int().optional(),
   /** It stands in TABLES.places too. */
   counted: z.boolean().optional(),
+  /** Thumbprint of the key whose token took it. */
+  boundTo: z.string().optional(),
   /** Id of the record in TABLES.upstream. */
   upstream: z.string().optional(),
 });

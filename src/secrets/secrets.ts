@@ -76,6 +76,8 @@ export interface LeaseOptions {
   /** At most SECRET_LIMITS.purposeCharacters, without control characters. */
   readonly purpose?: string;
   readonly maxUses?: number;
+  /** Thumbprint of the holder's key whose token asks: with that key the lease can be ended, see LeaseFilter. */
+  readonly boundTo?: string;
   /** The version that is being tried in place of the current one. */
   readonly candidate?: boolean;
 }
@@ -83,7 +85,8 @@ export interface LeaseOptions {
 /** One of these. */
 export type LeaseFilter =
   | { readonly leaseId: string }
-  | { readonly holder: EntityRef }
+  /** With a key those that its tokens took. */
+  | { readonly holder: EntityRef; readonly boundTo?: string }
   /** With a version those of the server itself stay: it is told, and lets go when its requests have ended. */
   | { readonly secretName: string; readonly version?: number }
   /** Of the secret's name. */

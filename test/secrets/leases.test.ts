@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { silentLog, utf8 } from "../../src/base/index.ts";
-import { systemClock, systemRandom } from "../../src/host/index.ts";
+import { GuardedBytes, systemClock, systemRandom } from "../../src/host/index.ts";
 import { Deadlines } from "../../src/secrets/deadlines.ts";
-import { createSecretService, SECRET_LIMITS } from "../../src/secrets/index.ts";
+import { createSecretService, SECRET_LIMITS, type SecretDriver } from "../../src/secrets/index.ts";
 import { FakeClock, KeptEvents, MemoryShared, MemoryStore } from "./support.ts";
 
 const by = { type: "Admin", id: "ada" };
@@ -263,4 +263,50 @@ test("property: every time comes once, in its order, never early, whatever is se
     }),
     { numRuns: 300 },
   );
+});
+
+test("what was lent to a holder who has the key ends upstream within a second, also when every message is lost", async () => {
+  const shared = new MemoryShared();
+  const given = { back: [] as string[], count: 0 };
+  const driver: SecretDriver = {
+    kind: "lender",
+    async read() {
+      const lease = { id: `up-${given.count++}`, ttlSeconds: 600, renewable: false };
+      return { key: GuardedBytes.take(utf8("value")), lease };
+    },
+    async revoke(id) {
+      given.back.push(id);
+    },
+  };
+  const open = async () => {
+    const store = new MemoryStore(shared);
+    store.notify = async () => undefined;
+    const ports = { clock: systemClock, random: systemRandom, recorder: new KeptEvents(), log: silentLog };
+    return createSecretService({ ...ports, store, drivers: [driver] });
+  };
+  const [here, there] = [await open(), await open()];
+  await here.link("lent", { driver: "lender", reference: "r" }, { by, rules: { unshared: true } });
+  const leases = await Promise.all([holder, holder, other].map((who) => here.lease("lent", { holder: who })));
+  for (const { key } of leases) key.wipe();
+  const started = performance.now();
+  assert.equal((await there.revoke({ holder }, { by })).length, 2);
+  while (given.back.length < 2 && performance.now() - started < 3_000) await sleep(5);
+  assert.deepEqual(given.back.sort(), ["up-0", "up-1"]);
+  assert.ok(performance.now() - started < 1_000, `${performance.now() - started} ms`);
+  assert.equal((await here.listLeases()).length, 1);
+  await Promise.all([here.close(), there.close()]);
+});
+
+test("leases end by the key that took them, and those of its other keys stay", async () => {
+  const { secrets } = await setUp();
+  const one = await secrets.lease("a/one", { holder, boundTo: "key-1" });
+  const two = await secrets.lease("a/one", { holder, boundTo: "key-2" });
+  const foreign = await secrets.lease("a/one", { holder: other, boundTo: "key-1" });
+  const unbound = await secrets.lease("a/one", { holder });
+  assert.deepEqual(await secrets.revoke({ holder, boundTo: "key-1" }, { by }), [one.id]);
+  assert.deepEqual(
+    [one, two, foreign, unbound].map(({ key }) => key.wiped),
+    [true, false, false, false],
+  );
+  await secrets.close();
 });

@@ -5,11 +5,13 @@ import { Hono } from "hono";
 import { type Authorizer, silentLog } from "../../src/base/index.ts";
 import { createApiClient, issueEnrolment, listTokens, revokeToken, whoAmI } from "../../src/contract/index.ts";
 import { systemClock, systemRandom } from "../../src/host/index.ts";
+import { createSecretService } from "../../src/secrets/index.ts";
 import { createApp } from "../../src/server/app.ts";
 import { Metrics } from "../../src/server/metrics.ts";
 import { oauthApp } from "../../src/server/routes/oauth.ts";
 import { tokenRoutes } from "../../src/server/routes/tokens.ts";
 import { createTokenSession, ProofKey, requestToken, TOKEN_LIMITS } from "../../src/tokens/index.ts";
+import { MemoryStore } from "../secrets/support.ts";
 import { codeForm, SERVER, startTokens, TOKEN_URL } from "./support.ts";
 
 /** Only the group admins may do anything. */
@@ -19,9 +21,12 @@ const adminsOnly: Authorizer = {
 
 async function startApp(t: TestContext) {
   const { tokens, recorder } = await startTokens(t, { clock: systemClock });
+  const ports = { clock: systemClock, random: systemRandom };
+  const secrets = await createSecretService({ ...ports, store: new MemoryStore(), recorder, log: silentLog });
+  t.after(() => secrets.close());
   const urlOf = (url: string, host: string) => `http://${host}${new URL(url).pathname}`;
   const app = createApp({
-    implementations: tokenRoutes({ tokens, authorizer: () => adminsOnly, recorder }),
+    implementations: tokenRoutes({ tokens, secrets, authorizer: () => adminsOnly, recorder }),
     oauth: new Hono().route("/", oauthApp({ tokens, urlOf })),
     authenticate: (request) => tokens.authenticate(request),
     async ready() {},
@@ -37,13 +42,13 @@ async function startApp(t: TestContext) {
     request.headers.set("host", new URL(request.url).host);
     return app.request(request);
   };
-  const ports = { fetch, clock: systemClock, random: systemRandom };
+  const session = { ...ports, fetch };
   const enrol = async (code: string) => {
     const { key } = await ProofKey.generate();
-    const first = await requestToken({ ...ports, serverUrl: SERVER, key, code });
-    const session = createTokenSession({ ...ports, serverUrl: SERVER, key, first });
-    const prove = (method: string, url: string) => session.prove(method, url);
-    return createApiClient({ serverUrl: SERVER, fetch: session.sendProven, prove });
+    const first = await requestToken({ ...session, serverUrl: SERVER, key, code });
+    const tokens = createTokenSession({ ...session, serverUrl: SERVER, key, first });
+    const prove = (method: string, url: string) => tokens.prove(method, url);
+    return createApiClient({ serverUrl: SERVER, fetch: tokens.sendProven, prove });
   };
   return { tokens, fetch, enrol, recorder };
 }

@@ -54,10 +54,11 @@ export const tokenShow: Command = {
 
 export const tokenRevoke: Command = {
   name: "token revoke",
-  about: "End a token with the key it is bound to, or everything that a principal has; within a second everywhere.",
+  about:
+    "End a token with the key it is bound to, or everything that a principal has, leases too; within a second everywhere.",
   examples: [
     { line: "modelkeep token revoke --token tok_0f3a…", about: "one instance of a workload" },
-    { line: "modelkeep token revoke --principal billing", about: "all of its tokens, keys and open codes" },
+    { line: "modelkeep token revoke --principal billing", about: "all of its tokens, keys, open codes and leases" },
     { line: "modelkeep token revoke --principal 'Admin::\"grace\"'", about: "an administrator" },
   ],
   options: [
@@ -71,8 +72,8 @@ export const tokenRevoke: Command = {
     }
     const body = token === undefined ? { principal: parsePrincipal(principal ?? "") } : { token };
     const data = await (await context.client()).call(revokeToken, { body });
-    const { tokens, keys, codes } = data;
-    const text = `${entityText(data.principal)}: ended ${tokens} tokens, ${keys} keys, ${codes} open codes`;
+    const { tokens, keys, codes, leases } = data;
+    const text = `${entityText(data.principal)}: ended ${tokens} tokens, ${keys} keys, ${codes} open codes, ${leases} leases`;
     return { data, text };
   },
 };

@@ -13,6 +13,7 @@ import {
   secretError,
   type TransportReceiver,
 } from "../../secrets/index.ts";
+import { type TokenService, tokenError } from "../../tokens/index.ts";
 import { authenticated, type Implementation, open } from "../handler.ts";
 import { type PolicyPorts, requireDecision } from "./require.ts";
 
@@ -20,6 +21,7 @@ export interface SecretRouteServices extends PolicyPorts {
   readonly secrets: SecretService;
   /** See openServerReceiver. */
   readonly transport: TransportReceiver;
+  readonly tokens: Pick<TokenService, "show">;
   /** See Gateway.tryCandidate. */
   readonly tryCandidate: (secretName: string) => Promise<unknown>;
 }
@@ -149,8 +151,10 @@ function takingRoutes(services: SecretRouteServices): Implementation[] {
       const { ttl_seconds: ttlSeconds, max_uses: maxUses, purpose } = body;
       const context = defined({ purpose, ttlSeconds });
       await requireDecision(services, caller, "checkoutSecret", { type: "Secret", id: name }, context);
-      const lease = await secrets.lease(name, { holder: caller.principal, ...context, ...defined({ maxUses }) });
+      const options = { holder: caller.principal, boundTo: caller.keyThumbprint, ...context, ...defined({ maxUses }) };
+      const lease = await secrets.lease(name, options);
       try {
+        await mustStillCount(services, caller);
         return { lease: leaseToWire(lease), sealed: sealKey(lease.key, name, body) };
       } catch (error) {
         await lease.checkIn();
@@ -162,6 +166,11 @@ function takingRoutes(services: SecretRouteServices): Implementation[] {
       return { lease: leaseToWire(lease), sealed: sealKey(key, lease.secretName, body) };
     }),
   ];
+}
+
+/** A revocation ends the leases that it finds: one that was opened meanwhile is ended by who opened it. */
+async function mustStillCount({ tokens }: SecretRouteServices, { tokenId }: Caller): Promise<void> {
+  if (!(await tokens.show(tokenId))) throw tokenError("TOKEN_REFUSED");
 }
 
 /** From here the value is the caller's: the lease stays open, this process needs no key for it. */

@@ -1,11 +1,14 @@
 /** Answers the routes of tokens: enrolment, listing, revocation, and who the caller is. */
+import type { EntityRef } from "../../base/index.ts";
 import * as contract from "../../contract/index.ts";
+import type { SecretService } from "../../secrets/index.ts";
 import type { RevokeTarget, TokenInfo, TokenService } from "../../tokens/index.ts";
 import { authenticated, type Implementation } from "../handler.ts";
 import { type PolicyPorts, requireDecision } from "./require.ts";
 
 export interface TokenRouteServices extends PolicyPorts {
   readonly tokens: TokenService;
+  readonly secrets: Pick<SecretService, "revoke">;
 }
 
 const LOCAL = { type: "Server", id: "local" };
@@ -32,7 +35,7 @@ export function tokenRoutes(services: TokenRouteServices): Implementation[] {
       const target: RevokeTarget = "token" in body ? { tokenId: body.token } : body;
       const own = "tokenId" in target && target.tokenId === caller.tokenId;
       if (!own) await requireDecision(services, caller, "revokeToken", LOCAL);
-      return tokens.revoke(target, { by: caller.principal });
+      return endAccess(services, target, caller.principal);
     }),
     authenticated(contract.whoAmI, async (_request, { principal, groups, tokenId, expiresAt, keyThumbprint }) => ({
       principal,
@@ -42,6 +45,21 @@ export function tokenRoutes(services: TokenRouteServices): Implementation[] {
       key_thumbprint: keyThumbprint,
     })),
   ];
+}
+
+/**
+ * Tokens first: a check-out that is under way looks at its token once more when its lease is open. Leases end also for a
+ * principal whose tokens ended before.
+ */
+async function endAccess({ tokens, secrets }: TokenRouteServices, target: RevokeTarget, by: EntityRef) {
+  const token = "tokenId" in target ? await tokens.show(target.tokenId) : undefined;
+  const holder = "tokenId" in target ? token?.principal : target.principal;
+  const revoked = await tokens.revoke(target, { by }).catch((error) => error);
+  const filter = holder && { holder, ...(token ? { boundTo: token.keyThumbprint } : {}) };
+  const leases = filter ? (await secrets.revoke(filter, { by })).length : 0;
+  if (!(revoked instanceof Error)) return { ...revoked, leases };
+  if (leases === 0 || "tokenId" in target) throw revoked;
+  return { principal: target.principal, codes: 0, keys: 0, tokens: 0, leases };
 }
 
 function toWire({ id, principal, groups, issuedAt, expiresAt, keyThumbprint }: TokenInfo) {
