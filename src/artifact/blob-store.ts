@@ -42,6 +42,14 @@ export interface OpenBlob {
   readonly local?: LocalFile;
 }
 
+/** Bytes, or the blob of that name as it was under that tag, `bytes` long. */
+export type BlobPiece = Uint8Array | { readonly name: string; readonly tag: string; readonly bytes: number };
+
+export interface JoinOptions extends WriteOptions {
+  /** Begins the names of what is written on the way, and deleted again unless the writer is killed. */
+  readonly scratch: string;
+}
+
 export type BlobChunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
 export interface BlobStore {
@@ -61,6 +69,12 @@ export interface BlobStore {
   write(name: string, chunks: BlobChunks, options?: WriteOptions): Promise<WrittenBlob>;
   /** As `write`, of what `fill` puts into a new file of this machine; where the store is a folder. */
   writeLocal?(name: string, fill: (file: LocalFile) => Promise<void>): Promise<WrittenBlob>;
+  /**
+   * As `write`, of pieces that are in this store already: their bytes stay there. BLOB_CHANGED for one that has another
+   * tag by now. Undefined, and nothing is done, where the service turns out not to know how; absent where none of the
+   * kind does.
+   */
+  join?(name: string, pieces: readonly BlobPiece[], options: JoinOptions): Promise<WrittenBlob | undefined>;
   delete(name: string): Promise<boolean>;
   /** Names under the prefix, sorted. */
   list(prefix: string): AsyncIterable<string>;

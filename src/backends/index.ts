@@ -20,7 +20,7 @@ export { BlobUpload } from "./oci/upload.ts";
 export { openKeyWrapper, openSigningKey } from "./open.ts";
 export type { BackendPorts, CallLimits, PassphraseSource } from "./ports.ts";
 export { type AdminKey, openAiKeys, openRouterKeys } from "./providers/admin.ts";
-export { openFederation } from "./providers/federation.ts";
+export { type IdentityAlgorithm, openFederation } from "./providers/federation.ts";
 export { openS3 } from "./s3/s3.ts";
 export type { LentLease } from "./secret-value.ts";
 export type { SigningBackend, SigningHash } from "./signing-backend.ts";

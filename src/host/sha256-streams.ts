@@ -3,10 +3,8 @@ import { createHash } from "node:crypto";
 import { loadSha256Lanes, newSha256State, type Sha256Lanes } from "./sha256-lanes.ts";
 
 export interface Sha256Stream {
-  /** Resolves when the bytes were hashed; until then they must stay. All but the last are whole blocks of 64 bytes. */
+  /** Resolves when the bytes were hashed; until then they must stay. */
   update(bytes: Uint8Array): Promise<void>;
-  /** Hashes what still waits for company. */
-  flush(): Promise<void>;
   /** Lower-case hex, after everything was hashed. */
   digest(): string;
   /** Nobody waits for its next bytes any more; may be called twice. */
@@ -21,8 +19,7 @@ interface Waiting {
 
 export class Sha256Streams {
   readonly #lanes: Sha256Lanes | undefined;
-  /** Those whose next bytes are sure to come, so that another one may wait for them. */
-  readonly #steady = new Set<LaneStream>();
+  readonly #open = new Set<LaneStream>();
   readonly #waiting: Waiting[] = [];
 
   constructor(lanes: Sha256Lanes | undefined) {
@@ -38,19 +35,15 @@ export class Sha256Streams {
     return this.#lanes !== undefined;
   }
 
-  /**
-   * `steady`: another steady stream waits for its bytes, until it is closed. `beside`: its bytes go along with those of
-   * steady ones, and alone when it is flushed.
-   */
-  open(kind: "steady" | "beside"): Sha256Stream {
+  /** While two are open each waits for the other one's bytes: who opens it closes it, come what may. */
+  open(): Sha256Stream {
     const lanes = this.#lanes;
     if (!lanes) return new OneStream();
     const stream = new LaneStream(lanes, {
       add: (bytes) => this.#add(stream, bytes),
-      flush: () => this.#flush(stream),
       close: () => this.#close(stream),
     });
-    if (kind === "steady") this.#steady.add(stream);
+    this.#open.add(stream);
     return stream;
   }
 
@@ -62,42 +55,24 @@ export class Sha256Streams {
   }
 
   #close(stream: LaneStream): void {
-    if (this.#steady.delete(stream)) this.#run();
+    if (this.#open.delete(stream)) this.#run();
   }
 
-  #flush(stream: LaneStream): void {
-    for (let own = this.#next([stream]); own; own = this.#next([stream])) this.#hash(own, undefined);
-  }
-
-  /** While everyone who is waited for has something to hash. */
   #run(): void {
     for (;;) {
-      const steady = [...this.#steady].filter((stream) => this.#next([stream]));
-      if (steady.length < Math.min(2, this.#steady.size)) return;
-      const first = this.#next(steady) ?? this.#waiting[0];
-      if (!first) return;
-      this.#hash(
-        first,
-        this.#next(steady, first.stream) ?? this.#waiting.find(({ stream }) => stream !== first.stream),
-      );
+      const [first] = this.#waiting;
+      const second = this.#waiting.find(({ stream }) => stream !== first?.stream);
+      if (!first || (!second && this.#open.size > 1)) return;
+      for (const one of [first, second]) if (one) this.#waiting.splice(this.#waiting.indexOf(one), 1);
+      first.stream.hash(first.bytes, second);
+      first.done.resolve();
+      second?.done.resolve();
     }
-  }
-
-  #next(streams: readonly LaneStream[], besides?: LaneStream): Waiting | undefined {
-    return this.#waiting.find(({ stream }) => stream !== besides && streams.includes(stream));
-  }
-
-  #hash(first: Waiting, second: Waiting | undefined): void {
-    for (const one of [first, second]) if (one) this.#waiting.splice(this.#waiting.indexOf(one), 1);
-    first.stream.hash(first.bytes, second && { stream: second.stream, bytes: second.bytes });
-    first.done.resolve();
-    second?.done.resolve();
   }
 }
 
 interface Turns {
   add(bytes: Uint8Array): Promise<void>;
-  flush(): void;
   close(): void;
 }
 
@@ -105,23 +80,22 @@ class LaneStream implements Sha256Stream {
   readonly #state = newSha256State();
   readonly #lanes: Sha256Lanes;
   readonly #turns: Turns;
-  #rest: Uint8Array = new Uint8Array(0);
+  /** The beginning of a block. */
+  readonly #carry: Uint8Array;
+  #carried = 0;
 
   constructor(lanes: Sha256Lanes, turns: Turns) {
     this.#lanes = lanes;
     this.#turns = turns;
+    this.#carry = new Uint8Array(lanes.blockBytes);
   }
 
   update(bytes: Uint8Array): Promise<void> {
     return this.#turns.add(bytes);
   }
 
-  async flush(): Promise<void> {
-    this.#turns.flush();
-  }
-
   digest(): string {
-    return this.#lanes.finish(this.#state, this.#rest);
+    return this.#lanes.finish(this.#state, this.#carry.subarray(0, this.#carried));
   }
 
   close(): void {
@@ -129,16 +103,27 @@ class LaneStream implements Sha256Stream {
   }
 
   hash(bytes: Uint8Array, other: { readonly stream: LaneStream; readonly bytes: Uint8Array } | undefined): void {
-    if (other) this.#lanes.updateFrom([this.#state, other.stream.#state], [bytes, other.bytes]);
-    else this.#lanes.updateFrom([this.#state], [bytes]);
-    this.#keepRest(bytes);
-    if (other) other.stream.#keepRest(other.bytes);
+    const blocks = this.#blocksOf(bytes);
+    if (other)
+      this.#lanes.updateFrom([this.#state, other.stream.#state], [blocks, other.stream.#blocksOf(other.bytes)]);
+    else this.#lanes.updateFrom([this.#state], [blocks]);
   }
 
-  #keepRest(bytes: Uint8Array): void {
-    if (this.#rest.length > 0 && bytes.length > 0) throw new RangeError("bytes after a part of a block");
-    const whole = bytes.length - (bytes.length % this.#lanes.blockBytes);
-    if (bytes.length > whole) this.#rest = bytes.slice(whole);
+  /** The whole blocks after the one that was begun, which is hashed first; what is less than a block is kept. */
+  #blocksOf(bytes: Uint8Array): Uint8Array {
+    const wanted = this.#carried === 0 ? 0 : this.#carry.length - this.#carried;
+    const head = bytes.subarray(0, wanted);
+    this.#carry.set(head, this.#carried);
+    this.#carried += head.length;
+    if (this.#carried === this.#carry.length) {
+      this.#lanes.updateFrom([this.#state], [this.#carry]);
+      this.#carried = 0;
+    }
+    if (head.length === bytes.length) return bytes.subarray(bytes.length);
+    const end = bytes.length - ((bytes.length - head.length) % this.#carry.length);
+    this.#carry.set(bytes.subarray(end));
+    this.#carried = bytes.length - end;
+    return bytes.subarray(head.length, end);
   }
 }
 
@@ -149,8 +134,6 @@ class OneStream implements Sha256Stream {
   async update(bytes: Uint8Array): Promise<void> {
     this.#hash.update(bytes);
   }
-
-  async flush(): Promise<void> {}
 
   digest(): string {
     return this.#hash.digest("hex");

@@ -23,8 +23,9 @@ export async function writeJournal(
   index: number,
   file: layout.SealedFile,
   leafHash: layout.LeafHashName,
+  tag?: string | null,
 ): Promise<void> {
-  const entry = { file, leaf_hash: leafHash };
+  const entry = { file, leaf_hash: leafHash, ...(tag === undefined ? {} : { tag }) };
   const text = utf8(JSON.stringify({ ...entry, mac: toHex(macOf(place.packageKey, entry)) }));
   await place.store.write(nameOf(place, index), [text]);
 }
@@ -35,13 +36,23 @@ export async function readJournal(
   index: number,
   expected: { readonly path: string; readonly sha256: string; readonly leafHash: layout.LeafHashName },
 ): Promise<layout.SealedFile | undefined> {
+  return (await readJournalEntry(place, index, expected))?.file;
+}
+
+/** With what the store called its blob when it was written, where that was kept. */
+export async function readJournalEntry(
+  place: JournalPlace,
+  index: number,
+  expected: { readonly path: string; readonly sha256: string; readonly leafHash: layout.LeafHashName },
+): Promise<Pick<JournalEntry, "file" | "tag"> | undefined> {
   const name = nameOf(place, index);
   if (!(await place.store.stat(name))) return undefined;
-  const { file, leaf_hash } =
+  const { file, leaf_hash, tag } =
     parse(await place.store.readAll(name, SEALING_LIMITS.journalBytes), place.packageKey) ?? {};
   const same = file && file.path === expected.path && file.sha256 === expected.sha256;
   if (!same || leaf_hash !== expected.leafHash || !isPlacedAt(file, index)) return undefined;
-  return (await isThere(place, file)) ? file : undefined;
+  if (!(await isThere(place, file))) return undefined;
+  return tag === undefined ? { file } : { file, tag };
 }
 
 /** Whatever it says. */

@@ -64,7 +64,13 @@ export function leavesBytes(bytes: number, hashes: readonly LeafHash[]): number 
   return segmentCount(bytes) * LEAF_BYTES * hashes.length;
 }
 
-export const journalEntry = z.strictObject({ file: sealedFile, leaf_hash: leafHash, mac: hex32 });
+export const journalEntry = z.strictObject({
+  file: sealedFile,
+  leaf_hash: leafHash,
+  /** Of a part's: what the store called the blob when it was written; null where it said nothing. */
+  tag: z.string().max(512).nullable().optional(),
+  mac: hex32,
+});
 
 export const sealPredicate = z.strictObject({
   format: z.literal(SEALED_FORMAT),

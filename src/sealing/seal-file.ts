@@ -1,6 +1,13 @@
 /** Seals one file: this thread reads and hashes it as a whole, others hash, encrypt and write its segments. */
 import { createHash } from "node:crypto";
-import { artifactError, type BlobStore, type LocalFile, modelFilePath, openModelFile } from "../artifact/index.ts";
+import {
+  artifactError,
+  type BlobStore,
+  type LocalFile,
+  modelFilePath,
+  openModelFile,
+  type WrittenBlob,
+} from "../artifact/index.ts";
 import { type Progress, type Random, toHex } from "../base/index.ts";
 import {
   fsSync,
@@ -51,19 +58,26 @@ const RECORD_BYTES = FLOE_1_MIB.encryptedSegmentBytes;
 /** Of plaintext in the memory of a batch that was sealed. */
 const CLEAR_BYTES = 0;
 
+/** What a store calls the content that was written, where it confirmed with a checksum of its own that it holds it. */
+type StoreTag = string | null;
+
 /** Throws MODEL_NOT_AS_SIGNED, MODEL_CHANGED, MODEL_NOT_READABLE, and what the store throws. */
-export async function sealFile(work: SealFileWork, file: FileToSeal): Promise<layout.SealedFile> {
+export async function sealFile(
+  work: SealFileWork,
+  file: FileToSeal,
+): Promise<{ readonly file: layout.SealedFile; readonly tag: StoreTag }> {
   const { store, prefix } = work;
   const [blob, leaves] = [layout.fileName(file.index), layout.leavesName(file.index)];
   using floe = floeOf(work, file);
   const sealer = new FileSealer(work, file, floe, wholeRange(file.bytes));
   const name = layout.blobName(prefix, blob);
   const known = { bytes: layout.sealedBytes(file.bytes), modelPath: file.path };
-  if (store.writeLocal) await store.writeLocal(name, (local) => sealer.writeTo(local));
-  else await store.write(name, sealer.chunks(), known);
+  const written = store.writeLocal
+    ? await store.writeLocal(name, (local) => sealer.writeTo(local))
+    : await store.write(name, sealer.chunks(), known);
   const list = sealer.leafList();
   await store.write(layout.blobName(prefix, leaves), [list], { bytes: list.length, modelPath: file.path });
-  return {
+  const sealed: layout.SealedFile = {
     path: file.path,
     bytes: file.bytes,
     blob,
@@ -72,6 +86,13 @@ export async function sealFile(work: SealFileWork, file: FileToSeal): Promise<la
     leaves_sha256: createHash("sha256").update(list).digest("hex"),
     sha256: file.sha256,
   };
+  return { file: sealed, tag: await tagOf(store, name, written) };
+}
+
+/** Whoever was faster between the write and this look has written what this one may stand for too. */
+async function tagOf(store: BlobStore, name: string, { bytes, confirmed }: WrittenBlob): Promise<StoreTag> {
+  const stat = confirmed ? await store.stat(name) : undefined;
+  return stat?.bytes === bytes ? (stat.tag ?? null) : null;
 }
 
 function floeOf({ packageKey, packageId, random }: SealFileWork, { path, header }: FileToSeal): Floe {
@@ -93,9 +114,10 @@ export function makeHeader(work: Pick<SealFileWork, "packageKey" | "packageId" |
   return floe.header;
 }
 
+/** Of the encrypted segments alone. */
 export interface SealedRange {
-  /** Of the encrypted segments alone. */
   readonly sha256: string;
+  readonly tag: StoreTag;
   readonly leaves: Uint8Array;
 }
 
@@ -119,8 +141,8 @@ export async function sealRange(
     }
   };
   const bytes = rangeBytes(file.bytes, range) + range.count * SEGMENT_OVERHEAD_BYTES;
-  await work.store.write(name, chunks(), { bytes, modelPath: file.path });
-  return { sha256: hash.digest("hex"), leaves: sealer.leafList() };
+  const written = await work.store.write(name, chunks(), { bytes, modelPath: file.path });
+  return { sha256: hash.digest("hex"), tag: await tagOf(work.store, name, written), leaves: sealer.leafList() };
 }
 
 interface Filled {
@@ -185,7 +207,7 @@ class FileSealer {
     let filling: Promise<Filled> | undefined;
     try {
       // What is open keeps another file's digest waiting: it is closed, come what may.
-      if (this.#range.count === layout.segmentCount(this.#file.bytes)) this.#whole = streams.open("steady");
+      if (this.#range.count === layout.segmentCount(this.#file.bytes)) this.#whole = streams.open();
       for (const batch of batchesOf(this.#file.bytes, SEALING_LIMITS.batchSegments, threads.slots, this.#range)) {
         if (this.#slots.size + 1 >= threads.slots) yield* this.#finishFirst(local);
         const filled = await filling;

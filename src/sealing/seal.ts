@@ -176,7 +176,7 @@ async function sealFiles(
   const sealOne = async (one: FileToSeal) => {
     const before = await readJournal(place, one.index, { ...one, leafHash });
     if (before) resumedFiles++;
-    const file = before ?? (await sealFile({ ...work, progress: told() }, one));
+    const file = before ?? (await sealFile({ ...work, progress: told() }, one)).file;
     if (before) told()({ step: "seal", done: one.bytes, total: one.bytes, unit: "bytes" });
     if (!before) await writeJournal(place, one.index, file, leafHash);
     files[one.index] = file;

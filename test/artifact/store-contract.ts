@@ -22,6 +22,10 @@ export interface ContractOptions {
   readonly names: number;
   /** The least size of a part. */
   readonly partBytes: number;
+  /** Whether blobs are put together in the store; not given where the kind does not know how. */
+  readonly joins?: boolean;
+  /** Whether that too is decided between two writers who want to be first; as other writes when absent. */
+  readonly joinsConditional?: boolean;
   /** Why the peer does not replace an object in one go. */
   readonly tears?: string;
   /** Names that this peer cannot hold for reasons of its own. */
@@ -247,11 +251,92 @@ export function contractTests(options: ContractOptions): void {
     assert.equal((await late.stat("first"))?.bytes, 1);
   });
 
+  if (options.joins) joinTests(options, check);
+
   check("many writers of many names lose nothing", async (place) => {
     const store = await options.open(place);
     await Promise.all(Array.from({ length: 40 }, (_, index) => store.write(`n/${index}`, [Buffer.from(`v${index}`)])));
     assert.equal((await listAll(store, "n/")).length, 40);
     for (const index of [0, 17, 39])
       assert.equal(Buffer.from(await store.readAll(`n/${index}`, 10)).toString(), `v${index}`);
+  });
+}
+
+type Check = (title: string, body: (place: string) => Promise<void>) => void;
+
+function joinTests(options: ContractOptions, check: Check): void {
+  const { partBytes } = options;
+  const limits = { partBytes, leastPartBytes: partBytes, copyPartBytes: 2 * partBytes };
+
+  /** Written, and named as a piece. */
+  async function pieceOf(store: BlobStore, name: string, bytes: Uint8Array) {
+    await store.write(name, [bytes], { bytes: bytes.length });
+    const tag = (await store.stat(name))?.tag ?? "";
+    return { name, tag, bytes: bytes.length };
+  }
+
+  check("blobs of any length are put together with bytes before, between and after", async (place) => {
+    const store = await options.open(place, limits);
+    assert.ok(store.join);
+    const shapes = [
+      [74, partBytes * 3 + 5, partBytes, 100],
+      [74, 10, 20, 30],
+      [0, partBytes + 1, 7],
+      [partBytes + 1, 3, partBytes * 2 + 1, 4, partBytes],
+      [74, partBytes * 5],
+      [74],
+    ];
+    for (const [shape, lengths] of shapes.entries()) {
+      const contents = lengths.map((length) => randomBytes(length));
+      const pieces = await Promise.all(
+        contents.map((bytes, at) =>
+          at === 0 || at === 3 ? Promise.resolve(bytes) : pieceOf(store, `pieces/${shape}-${at}`, bytes),
+        ),
+      );
+      const bytes = contents.reduce((sum, { length }) => sum + length, 0);
+      const made = await store.join(`whole-${shape}`, pieces, { bytes, scratch: "scratch/" });
+      assert.deepEqual(made, { bytes, confirmed: false });
+      assert.equal(sha(await store.readAll(`whole-${shape}`, bytes)), sha(Buffer.concat(contents)), String(lengths));
+    }
+    assert.deepEqual(await listAll(store, "scratch/"), []);
+    assert.equal((await listAll(store, "pieces/")).length, shapes.flat().length - 2 * shapes.length + 3);
+  });
+
+  check("more pieces than the service takes at once", async (place) => {
+    const store = await options.open(place, { ...limits, composedObjects: 3 });
+    const contents = Array.from({ length: 11 }, () => randomBytes(50));
+    const pieces = await Promise.all(contents.map((bytes, at) => pieceOf(store, `p/${at}`, bytes)));
+    await store.join?.("whole", pieces, { scratch: "scratch/" });
+    assert.ok(Buffer.concat(contents).equals(await store.readAll("whole", 1_000)));
+    assert.deepEqual(await listAll(store, "scratch/"), []);
+  });
+
+  check("a piece that is another one by now, or gone, or longer, is not taken; nothing is made", async (place) => {
+    const store = await options.open(place, limits);
+    const piece = await pieceOf(store, "a", randomBytes(partBytes));
+    const other = await pieceOf(store, "b", randomBytes(10));
+    const join = (...pieces: Parameters<NonNullable<BlobStore["join"]>>[1]) =>
+      store.join?.("whole", pieces, { scratch: "scratch/" }) ?? Promise.reject(new Error("it cannot join"));
+    assert.equal(
+      await codeOf(() => join(Buffer.from("head"), { ...piece, bytes: piece.bytes - 1 }, other)),
+      "BLOB_CHANGED",
+    );
+    await store.write("a", [randomBytes(partBytes)]);
+    assert.equal(await codeOf(() => join(Buffer.from("head"), piece, other)), "BLOB_CHANGED");
+    await store.delete("a");
+    assert.equal(await codeOf(() => join(Buffer.from("head"), piece, other)), "BLOB_CHANGED");
+    assert.equal(await store.stat("whole"), undefined);
+    assert.deepEqual(await listAll(store), ["b"]);
+  });
+
+  check("what is put together takes a place only where there is none yet, if asked", async (place) => {
+    const store = await options.open(place, limits);
+    const piece = await pieceOf(store, "a", randomBytes(100));
+    await store.write("whole", [Buffer.from("first")]);
+    const join = () => store.join?.("whole", [piece], { scratch: "scratch/", absent: true });
+    const isDecided = options.joinsConditional ?? options.conditional;
+    if (isDecided) assert.equal(await codeOf(async () => join()), "BLOB_EXISTS");
+    await store.join?.("whole", [piece], { scratch: "scratch/" });
+    assert.equal((await store.stat("whole"))?.bytes, 100);
   });
 }

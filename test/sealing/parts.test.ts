@@ -288,6 +288,7 @@ const changes: readonly (readonly [string, string, (scene: Scene) => Promise<voi
   ["the whole file's record", "PART_NOT_OURS", async (scene) => damage(await owned(scene, "parts/*/whole.done"))],
   ["the whole file's leaves", "PART_NOT_OURS", async (scene) => damage(await owned(scene, "parts/*/whole-*.leaves"))],
   ["a whole file's record", "PART_NOT_OURS", async (scene) => damage(await owned(scene, "files/*.done"))],
+  ["a whole file's bytes", "PART_NOT_OURS", async (scene) => damage(await owned(scene, "files/*.floe"))],
   ["a whole file's leaves", "PART_NOT_OURS", async (scene) => damage(await owned(scene, "files/*.leaves"))],
   [
     "two ranges exchanged",
@@ -433,3 +434,67 @@ for (const [kind, peer] of Object.entries({ s3: moto, az: azurite, gs: fakeGcs }
     for await (const name of scene.store.list("")) names.push(name);
     assert.equal(names.length, 11, names.join(" "));
   });
+
+/** Tells which blobs are read. */
+function listening(store: BlobStore, read: string[]): BlobStore {
+  return new Proxy(store, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      return (...words: unknown[]) => {
+        if (["open", "read", "readAll"].includes(String(name))) read.push(String(words[0]));
+        return value.apply(target, words);
+      };
+    },
+  });
+}
+
+for (const [kind, peer] of Object.entries({ s3: moto, gs: fakeGcs }))
+  test(
+    `${kind}: ranges stay in the bucket when they are joined; one that was changed is found`,
+    typeof peer === "string" ? { skip: peer } : {},
+    async () => {
+      assert.ok(typeof peer !== "string");
+      const at = await peer.open(`p${randomBytes(6).toString("hex")}`);
+      const read: string[] = [];
+      const scene = { ...base, store: listening(at, read) };
+      for (const number of [0, 1, 2]) await part(scene, number);
+      const names: string[] = [];
+      for await (const name of at.list("parts/")) names.push(name);
+      const range = names.find((name) => name.endsWith(".segments")) ?? "";
+      const held = await at.readAll(range, 64 * MIB);
+      const damaged = Uint8Array.from(held);
+      damaged[1_000] = (damaged[1_000] ?? 0) ^ 1;
+      await at.write(range, [damaged]);
+      assert.equal(await codeOf(() => joined(scene)), "PART_NOT_OURS");
+      for (const number of [0, 1, 2]) await part(scene, number);
+      read.length = 0;
+      await joined(scene);
+      assert.deepEqual(
+        read.filter((name) => /\.segments$/.test(name)),
+        [],
+      );
+      await assertWhole(scene, false);
+    },
+  );
+
+test(
+  "s3: a whole file that was changed after its part is found, and looked at only then",
+  typeof moto === "string" ? { skip: moto } : {},
+  async () => {
+    assert.ok(typeof moto !== "string");
+    const at = await moto.open(`p${randomBytes(6).toString("hex")}`);
+    const read: string[] = [];
+    const scene = { ...base, store: listening(at, read) };
+    for (const number of [0, 1, 2]) await part(scene, number);
+    const small = "files/3.floe";
+    const held = await at.readAll(small, 64 * MIB);
+    const damaged = Uint8Array.from(held);
+    damaged[2 * MIB] = (damaged[2 * MIB] ?? 0) ^ 1;
+    await at.write(small, [damaged]);
+    assert.equal(await codeOf(() => joined(scene)), "PART_NOT_OURS");
+    for (const number of [0, 1, 2]) await part(scene, number);
+    await joined(scene);
+    await assertWhole(scene, false);
+  },
+);

@@ -4,16 +4,16 @@ import { artifactError } from "../../artifact/index.ts";
 import { equalBytes, fromHex } from "../../base/index.ts";
 import { LEAF_BYTES } from "../../host/index.ts";
 import type { SegmentRange } from "../batches.ts";
-import { readAhead } from "../copy.ts";
 import { unwrapPackageKey } from "../envelope.ts";
 import { sealingError } from "../errors.ts";
 import { FLOE_HEADER_BYTES } from "../floe.ts";
-import { hasJournal, readJournal, writeJournal } from "../journal.ts";
+import { hasJournal, readJournalEntry, writeJournal } from "../journal.ts";
 import * as layout from "../layout.ts";
 import * as whole from "../seal.ts";
-import type { DividedRange } from "./divide.ts";
+import { joinBlob, type SealedPiece } from "./join-blob.ts";
 import { type PartsPlace, type Plan, type PlannedFile, readPlan } from "./plan.ts";
 import { deleteRecord, notOurs, type PieceRecord, readPieceLeaves, readRecord, WHOLE_FILE } from "./records.ts";
+import { checkWholeFiles, type WholeFile } from "./whole-files.ts";
 
 /** The model's files are not read: they need not be on the machine that joins. */
 export type JoinPartsOptions = Omit<whole.SealOptions, "root" | "leafHash" | "threads">;
@@ -35,6 +35,7 @@ export async function joinParts(options: JoinPartsOptions): Promise<whole.Sealed
   const plan = await readPlan(place);
   const pieces = await collect(place, plan);
   for (const folder of ["files/", layout.PARTS_FOLDER]) await store.discardUnfinished(layout.blobName(prefix, folder));
+  await checkWholeFiles(options, place, plan.leaf_hash, pieces);
   const files: layout.SealedFile[] = [];
   for (const [index, planned] of plan.files.entries()) {
     options.signal?.throwIfAborted();
@@ -50,10 +51,10 @@ export async function joinParts(options: JoinPartsOptions): Promise<whole.Sealed
 
 interface Ranges {
   readonly hashed: PieceRecord;
-  readonly ranges: readonly { readonly range: DividedRange; readonly record: PieceRecord }[];
+  readonly ranges: readonly SealedPiece[];
 }
 
-type Collected = { readonly joined: layout.SealedFile } | Ranges;
+type Collected = WholeFile | Ranges;
 
 /** All that is missing is told at once. */
 async function collect(place: PartsPlace, plan: Plan): Promise<(Collected | undefined)[]> {
@@ -76,8 +77,8 @@ async function collectFile(
 ): Promise<Collected | undefined> {
   const { path, sha256, part, ranges } = planned;
   const tell = (owner: number) => missing.set(owner, missing.get(owner) ?? path);
-  const joined = await readJournal(place, index, { path, sha256, leafHash: plan.leaf_hash });
-  if (joined) return { joined };
+  const journal = await readJournalEntry(place, index, { path, sha256, leafHash: plan.leaf_hash });
+  if (journal) return { joined: journal.file, tag: journal.tag, part };
   if (ranges.length === 0) {
     if (await hasJournal(place, index)) throw notOurs(part, path);
     tell(part);
@@ -117,8 +118,7 @@ async function joinFile(
   const { store, prefix } = place;
   const header = fromHex(planned.header) ?? new Uint8Array(0);
   const [blob, leavesBlob] = [layout.fileName(index), layout.leavesName(index)];
-  const known = { bytes: layout.sealedBytes(planned.bytes), modelPath: planned.path };
-  await store.write(layout.blobName(prefix, blob), joinedChunks(options, at, header, ranges), known);
+  await joinBlob(options, { place, index, planned, header, pieces: ranges.ranges });
   const about = { bytes: leaves.length, modelPath: planned.path };
   await store.write(layout.blobName(prefix, leavesBlob), [leaves], about);
   const file: layout.SealedFile = {
@@ -156,43 +156,4 @@ function leavesOf(all: Uint8Array, segments: number, lists: number, { first, cou
   const from = (list: number) => (list * segments + first) * LEAF_BYTES;
   const slices = Array.from({ length: lists }, (_, list) => all.subarray(from(list), from(list) + count * LEAF_BYTES));
   return new Uint8Array(Buffer.concat(slices));
-}
-
-/** Ends in an error, before the blob has its name, when ranges are not the bytes that their parts wrote. */
-async function* joinedChunks(
-  { progress, signal }: JoinPartsOptions,
-  { place, planned }: JoinedAt,
-  header: Uint8Array,
-  { ranges }: Ranges,
-): AsyncGenerator<Uint8Array> {
-  yield header;
-  let done = header.length;
-  const total = layout.sealedBytes(planned.bytes);
-  const wrong: number[] = [];
-  for (const { range, record } of ranges) {
-    const hash = createHash("sha256");
-    for await (const chunk of chunksOf(place, record)) {
-      signal?.throwIfAborted();
-      hash.update(chunk);
-      if (wrong.length === 0) yield chunk;
-      done += chunk.length;
-      progress?.({ step: `join ${planned.path}`, done, total, unit: "bytes" });
-    }
-    if (hash.digest("hex") === record.sha256) continue;
-    await deleteRecord(place, record);
-    wrong.push(range.part);
-  }
-  if (wrong.length > 0) throw notOurs(wrong, planned.path);
-}
-
-/** None where it is gone. */
-async function* chunksOf({ store, prefix }: PartsPlace, { blob }: PieceRecord): AsyncGenerator<Uint8Array> {
-  const name = layout.blobName(prefix, blob ?? "");
-  if (!(await store.stat(name))) return;
-  const opened = await store.open(name);
-  try {
-    yield* readAhead(opened);
-  } finally {
-    await opened.close();
-  }
 }

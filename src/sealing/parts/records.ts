@@ -18,6 +18,8 @@ const body = z.strictObject({
   /** The name of the blob of encrypted segments, and their SHA-256; null for digests. */
   blob: z.string().max(128).nullable(),
   sha256: layout.hex32.nullable(),
+  /** Of the blob when it was written; null where the store has none, or confirmed nothing. */
+  tag: z.string().max(512).nullable(),
   leaves: z.string().max(128),
   leaves_sha256: layout.hex32,
 });

@@ -14,7 +14,15 @@ import { SEALING_LIMITS } from "../limits.ts";
 import * as whole from "../seal.ts";
 import { type FileToSeal, type SealFileWork, sealFile, sealRange } from "../seal-file.ts";
 import { agreeOnPlan, type PartsPlace, type Plan, type PlannedFile } from "./plan.ts";
-import { newPieceName, type Piece, readPieceLeaves, readRecord, WHOLE_FILE, writeRecord } from "./records.ts";
+import {
+  newPieceName,
+  type Piece,
+  type PieceRecord,
+  readPieceLeaves,
+  readRecord,
+  WHOLE_FILE,
+  writeRecord,
+} from "./records.ts";
 
 /** The key that signed is not needed: only joining signs. */
 export interface SealPartOptions extends Omit<whole.SealOptions, "signer" | "bundle"> {
@@ -134,7 +142,8 @@ class PartSealer {
   async #sealWhole(file: FileToSeal): Promise<boolean> {
     if (await this.#isJournaled(file)) return false;
     const { leafHash } = this.#work;
-    await writeJournal(this.#place, file.index, await sealFile(this.#work, file), leafHash);
+    const { file: sealed, tag } = await sealFile(this.#work, file);
+    await writeJournal(this.#place, file.index, sealed, leafHash, tag);
     return true;
   }
 
@@ -148,8 +157,8 @@ class PartSealer {
     if (await this.#isDone(file, piece)) return false;
     const blob = newPieceName(piece, this.#work.random, "segments");
     const name = layout.blobName(this.#place.prefix, blob);
-    const { sha256, leaves } = await sealRange(this.#work, file, range, name);
-    await this.#record(piece, leaves, { blob, sha256 });
+    const { leaves, ...written } = await sealRange(this.#work, file, range, name);
+    await this.#record(piece, leaves, { blob, ...written });
     return true;
   }
 
@@ -157,7 +166,7 @@ class PartSealer {
   async #hashWhole(file: FileToSeal): Promise<boolean> {
     const piece = this.#pieceOf(file, WHOLE_FILE);
     if (await this.#isDone(file, piece)) return false;
-    await this.#record(piece, await hashFile(this.#work, file), { blob: null, sha256: null });
+    await this.#record(piece, await hashFile(this.#work, file), { blob: null, sha256: null, tag: null });
     return true;
   }
 
@@ -174,7 +183,7 @@ class PartSealer {
     return record.blob === null || (await store.stat(layout.blobName(prefix, record.blob))) !== undefined;
   }
 
-  async #record(piece: Piece, leaves: Uint8Array, made: { blob: string | null; sha256: string | null }): Promise<void> {
+  async #record(piece: Piece, leaves: Uint8Array, made: Pick<PieceRecord, "blob" | "sha256" | "tag">): Promise<void> {
     const { store, prefix } = this.#place;
     const name = newPieceName(piece, this.#work.random, "leaves");
     await store.write(layout.blobName(prefix, name), [leaves], { bytes: leaves.length });
