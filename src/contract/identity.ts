@@ -3,6 +3,18 @@ import { z } from "zod";
 import { earKeys } from "./attestation.ts";
 import { defineRoute } from "./route.ts";
 
+const rsaKey = z.object({
+  kty: z.literal("RSA"),
+  n: z.string(),
+  e: z.string(),
+  alg: z.literal("RS256"),
+  use: z.literal("sig"),
+  kid: z.string(),
+});
+
+/** Of both algorithms; of each the key in use comes first. */
+const identityKeys = z.object({ keys: z.array(z.union([earKeys.shape.keys.element, rsaKey])) });
+
 export const getIdentityProvider = defineRoute({
   id: "getIdentityProvider",
   method: "GET",
@@ -27,15 +39,15 @@ export const getIdentityKeys = defineRoute({
   about: "The key set of these tokens; a key stays in it until its last token has ended.",
   auth: "none",
   body: z.object({}),
-  reply: earKeys,
+  reply: identityKeys,
 });
 
 export const rotateIdentityKey = defineRoute({
   id: "rotateIdentityKey",
   method: "POST",
   path: "/api/v1/identity/keys",
-  about: "Takes another key for these tokens into use.",
+  about: "Takes other keys for these tokens into use, one of each algorithm.",
   auth: "token",
   body: z.object({}),
-  reply: earKeys,
+  reply: identityKeys,
 });

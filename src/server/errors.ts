@@ -50,6 +50,18 @@ export const serverError = defineErrors("server", {
     title: "There is no such waiver",
     hint: "modelkeep advisories waivers",
   },
+  IDENTITY_KEY_DAMAGED: {
+    status: 500,
+    exit: EXIT.failed,
+    title: "A key of the server's identity is not what was stored",
+    hint: "modelkeep identity rotate",
+  },
+  IDENTITY_KEYS_LIMIT: {
+    status: 409,
+    exit: EXIT.failed,
+    title: "Too many keys of the server's identity still have valid tokens",
+    hint: "rotate again tomorrow",
+  },
   LISTEN_FAILED: {
     status: 500,
     exit: EXIT.failed,

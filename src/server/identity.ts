@@ -1,9 +1,10 @@
 /** Who this server is to others: short-lived tokens that it signs, and the keys by which anybody can check them. */
 import { createPublicKey } from "node:crypto";
-import { createEarKeys, type EarKeys, publicJwk } from "../attestation/index.ts";
+import { createEarKeys, type EarKeys, type PublicEarKey, publicJwk } from "../attestation/index.ts";
 import { type Clock, type Random, toBase64Url, toHex, utf8, wipe } from "../base/index.ts";
 import { derSequence, parseDer } from "../codec/index.ts";
 import type { RecordStore } from "../store/index.ts";
+import { createRsaKeys, type PublicRsaKey, type RsaKeys } from "./identity-rsa.ts";
 import { SERVER_LIMITS } from "./limits.ts";
 
 export interface IdentityPorts {
@@ -18,33 +19,61 @@ export interface ServerIdentity {
   /** Undefined where nobody else could reach this server's keys. */
   readonly issuer: string | undefined;
   /** In the store: the same on every replica; kept published until the last token of an earlier one has ended. */
-  readonly keys: EarKeys;
-  /** A JWT under ES256 of SERVER_LIMITS.identitySeconds, as bytes that the caller wipes; absent without an issuer. */
-  readonly issue: ((to: { readonly audience: string; readonly subject: string }) => Promise<Uint8Array>) | undefined;
+  readonly keys: IdentityKeys;
+  /** A JWT of SERVER_LIMITS.identitySeconds, as bytes that the caller wipes; absent without an issuer. */
+  readonly issue: ((to: IdentityRequest) => Promise<Uint8Array>) | undefined;
 }
+
+export interface IdentityRequest {
+  readonly audience: string;
+  readonly subject: string;
+  readonly algorithm: "ES256" | "RS256";
+}
+
+export interface IdentityKeys {
+  /** Of both algorithms; of each the key in use first, then those that may still have valid tokens. */
+  published(): Promise<readonly PublicIdentityKey[]>;
+  /** Takes other keys of both algorithms into use. */
+  rotate(): Promise<readonly PublicIdentityKey[]>;
+}
+
+export type PublicIdentityKey = PublicEarKey | PublicRsaKey;
 
 const COORDINATE_BYTES = 32;
 
 export function createServerIdentity({ store, clock, random, publicUrl }: IdentityPorts): ServerIdentity {
   const issuer = publicUrl?.replace(/\/+$/, "");
-  const keys = createEarKeys({ store: ownTables(store), clock });
+  const ec = createEarKeys({ store: ownTables(store), clock });
+  const rsa = createRsaKeys({ store, clock });
+  const keys = {
+    published: async () => [...(await ec.published()), ...(await rsa.published())],
+    rotate: async () => [...(await ec.rotate()), ...(await rsa.rotate())],
+  };
   if (issuer === undefined) return { issuer, keys, issue: undefined };
+  const signWith = { ES256: byEc(ec), RS256: rsa.sign };
   return {
     issuer,
     keys,
-    issue: ({ audience, subject }) =>
-      keys.withSigner(async (signer) => {
-        const { kid } = publicJwk(createPublicKey(signer.publicKeyPem));
-        const iat = Math.floor(clock.now() / 1000);
-        const times = { iat, nbf: iat, exp: iat + SERVER_LIMITS.identitySeconds };
-        const claims = { iss: issuer, sub: subject, aud: audience, ...times, jti: toHex(random.bytes(16)) };
-        const signed = utf8(`${encode({ alg: "ES256", typ: "JWT", kid })}.${encode(claims)}`);
-        const signature = toBase64Url(rawSignature(await signer.sign(signed)));
-        const token = Buffer.concat([signed, utf8(`.${signature}`)]);
-        wipe(signed);
-        return token;
-      }),
+    async issue({ audience, subject, algorithm }) {
+      const iat = Math.floor(clock.now() / 1000);
+      const times = { iat, nbf: iat, exp: iat + SERVER_LIMITS.identitySeconds };
+      const claims = encode({ iss: issuer, sub: subject, aud: audience, ...times, jti: toHex(random.bytes(16)) });
+      const { signed, signature } = await signWith[algorithm]((kid) =>
+        utf8(`${encode({ alg: algorithm, typ: "JWT", kid })}.${claims}`),
+      );
+      const token = Buffer.concat([signed, utf8(`.${toBase64Url(signature)}`)]);
+      wipe(signed);
+      return token;
+    },
   };
+}
+
+function byEc(keys: EarKeys): RsaKeys["sign"] {
+  return (make) =>
+    keys.withSigner(async (signer) => {
+      const signed = make(publicJwk(createPublicKey(signer.publicKeyPem)).kid);
+      return { signed, signature: rawSignature(await signer.sign(signed)) };
+    });
 }
 
 const encode = (value: unknown): string => toBase64Url(utf8(JSON.stringify(value)));

@@ -2,6 +2,11 @@
 export const SERVER_LIMITS = {
   /** Life of a token by which the server logs in elsewhere, in seconds. */
   identitySeconds: 600,
+  /** How long an RSA key for these tokens stays published after its end, in seconds; others may keep the set for a day. */
+  identityKeyKeptSeconds: 86_400 + 600,
+  /** RSA keys for these tokens that are published at once. */
+  identityKeys: 32,
+  identityRsaBits: 3_072,
   configBytes: 256 * 1024,
   headerBytes: 16 * 1024,
   headersCount: 100,

@@ -111,6 +111,8 @@ const LINES: Readonly<Record<string, string>> = {
   "provider delete": "provider delete p --yes",
   doctor: "doctor",
   "attest ask": "attest ask absent.bin --kind tdx",
+  "identity keys": "identity keys",
+  "identity rotate": "identity rotate",
   "attest ear keys": "attest ear keys",
   "attest ear rotate": "attest ear rotate",
   "attest reference sign": "attest reference sign absent.yaml --name x --key signer.pem --output json-values.json",

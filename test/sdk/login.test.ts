@@ -59,7 +59,7 @@ test("login, whoami, token and logout, with the code on stdin", async (t) => {
   const shown = JSON.parse((await modelkeep(keep, ["token", "show", "--json"])).out);
   assert.ok(shown.tokens.some((token: { principal: { id: string } }) => token.principal.id === "grace"));
   const revoked = JSON.parse((await modelkeep(keep, ["token", "revoke", "--json", "--principal", "demo"])).out);
-  assert.deepEqual(revoked, { principal: { type: "Workload", id: "demo" }, codes: 1, keys: 0, tokens: 0 });
+  assert.deepEqual(revoked, { principal: { type: "Workload", id: "demo" }, codes: 1, keys: 0, tokens: 0, leases: 0 });
   const stolen = readFileSync(file);
   assert.equal((await modelkeep(keep, ["logout"])).code, 0);
   assert.ok(!existsSync(file));

@@ -198,6 +198,10 @@ for (const [uri, reference] of FEDERATED) {
       { issueIdentity: identity().issue },
     );
     assert.equal(await failing(elsewhere, reference), "KEEPER_LOGIN_REFUSED");
+    const alg = uri.includes("azure") ? "ES256" : "RS256";
+    const at = `${uri}${uri.endsWith("?") ? "" : "&"}alg=${alg}&at=${peer.origin}`;
+    const signedElsewise = await openDriver(at, {}, { issueIdentity: identity().issue });
+    assert.equal(await failing(signedElsewise, reference), "KEEPER_LOGIN_REFUSED");
     assert.equal(await failing(driver, `${reference.split("?")[0]}-other`), "KEEPER_LOGIN_REFUSED");
   });
 }
@@ -205,6 +209,11 @@ for (const [uri, reference] of FEDERATED) {
 test("without a name that others can reach, or with a setting that lacks, there is no federation", async () => {
   const { issue } = identity();
   assert.equal(await codeOf(() => openDriver("federation:openai?provider=x", {})), "KEEPER_UNKNOWN");
-  for (const uri of ["federation:openai", "federation:nobody", "federation:aws?region=x&at=http://evil.example"])
+  for (const uri of [
+    "federation:openai",
+    "federation:nobody",
+    "federation:aws?region=x&at=http://evil.example",
+    "federation:azure?tenant=x&alg=none",
+  ])
     assert.equal(await codeOf(() => openDriver(uri, {}, { issueIdentity: issue })), "KEEPER_UNKNOWN", uri);
 });

@@ -27,6 +27,8 @@ export interface FederationRequest {
   readonly query: Readonly<Record<string, string>>;
 }
 
+export type IdentityAlgorithm = "ES256" | "RS256";
+
 interface FederationDialect {
   /** Settings that there must be. */
   readonly needs: readonly string[];
@@ -37,9 +39,12 @@ interface FederationDialect {
   readonly secretName: string;
   readonly fields: (request: FederationRequest) => Readonly<Record<string, string>>;
   readonly as: "form" | "json";
+  /** ES256 when absent. */
+  readonly algorithm?: IdentityAlgorithm;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+const ALGORITHMS: readonly IdentityAlgorithm[] = ["ES256", "RS256"];
 const always = (text: string) => () => text;
 
 /** The token endpoints of providers, from their references. */
@@ -88,6 +93,7 @@ const FEDERATION: Readonly<Record<string, FederationDialect>> = {
       scope: query.scope ?? "https://cognitiveservices.azure.com/.default",
     }),
     as: "form",
+    algorithm: "RS256",
   },
   google: {
     needs: ["provider"],
@@ -131,12 +137,15 @@ const FEDERATION: Readonly<Record<string, FederationDialect>> = {
 
 export interface Federation {
   readonly audience: string;
+  /** What our token must be signed with. */
+  readonly algorithm: IdentityAlgorithm;
   /** `token` is wiped. What comes back ends by itself. */
   exchange(token: Uint8Array, request: Omit<FederationRequest, "settings">): Promise<FoundValue>;
 }
 
 /**
- * The setting `at` stands in for the provider's own address (TLS, or this machine), `aud` for the usual audience. Throws
+ * The setting `at` stands in for the provider's own address (TLS, or this machine), `aud` for the usual audience, `alg`
+ * for the usual algorithm. Throws
  * KMS_URI_UNKNOWN.
  */
 export async function openFederation(
@@ -152,10 +161,13 @@ export async function openFederation(
     throw backendError("KMS_URI_UNKNOWN", {
       detail: dialect ? `federation:${provider} needs ${lacking ?? "an address"}` : "no such provider",
     });
+  const algorithm = ALGORITHMS.find((name) => name === (settings.alg ?? dialect.algorithm ?? "ES256"));
+  if (!algorithm) throw backendError("KMS_URI_UNKNOWN", { detail: `alg is ${ALGORITHMS.join(" or ")}` });
   const ca = await readAuthorities(ports.env.SSL_CERT_FILE);
   const http = new HttpService(place.origin, ports, { ca, hint: "name its authority: export SSL_CERT_FILE=FILE.pem" });
   return {
     audience: settings.aud ?? dialect.audience(settings),
+    algorithm,
     async exchange(token, request) {
       const full = { ...request, settings };
       const answer = await post(http, dialect, { token, path: dialect.path(settings), fields: dialect.fields(full) });

@@ -16,6 +16,7 @@ import { collateralExport, collateralFetch, collateralImport } from "./collatera
 import { completionCommand } from "./completion.ts";
 import { conformanceBenchmark, conformanceCapabilities, conformanceSign, conformanceVerify } from "./conformance.ts";
 import { doctor } from "./doctor.ts";
+import { identityKeys, identityRotate } from "./identity.ts";
 import { leaseList, leaseRevoke } from "./lease.ts";
 import { login, logout, whoami } from "./login.ts";
 import { modelList, modelShow } from "./model.ts";
@@ -96,6 +97,8 @@ export const commands: readonly Command[] = [
   checkout,
   leaseList,
   leaseRevoke,
+  identityKeys,
+  identityRotate,
   providerSet,
   providerList,
   providerDelete,

@@ -2,7 +2,7 @@
 import { entityText, type Recorder } from "../../base/index.ts";
 import * as contract from "../../contract/index.ts";
 import { authenticated, type Implementation, open } from "../handler.ts";
-import type { ServerIdentity } from "../identity.ts";
+import type { PublicIdentityKey, ServerIdentity } from "../identity.ts";
 import { type PolicyPorts, requireDecision } from "./require.ts";
 
 const LOCAL = { type: "Server", id: "local" };
@@ -10,6 +10,11 @@ const LOCAL = { type: "Server", id: "local" };
 export interface IdentityRouteServices extends PolicyPorts {
   readonly identity: ServerIdentity;
   readonly recorder: Recorder;
+}
+
+/** The first of each algorithm. */
+function inUse(keys: readonly PublicIdentityKey[]): string[] {
+  return [...new Map([...keys].reverse().map(({ alg, kid }) => [alg, kid])).values()];
 }
 
 export function identityRoutes(services: IdentityRouteServices): Implementation[] {
@@ -22,7 +27,7 @@ export function identityRoutes(services: IdentityRouteServices): Implementation[
         jwks_uri: `${issuer}${contract.getIdentityKeys.path}`,
         response_types_supported: ["id_token"],
         subject_types_supported: ["public"],
-        id_token_signing_alg_values_supported: ["ES256"],
+        id_token_signing_alg_values_supported: ["ES256", "RS256"],
         claims_supported: ["iss", "sub", "aud", "iat", "nbf", "exp", "jti"],
       };
     }),
@@ -32,7 +37,7 @@ export function identityRoutes(services: IdentityRouteServices): Implementation[
       const keys = await identity.keys.rotate();
       await recorder.record({
         ...{ action: "identity.rotate", outcome: "allowed", principal: entityText(caller.principal) },
-        ...{ resource: entityText(LOCAL), reason: [], data: { key_id: keys[0]?.kid ?? "" } },
+        ...{ resource: entityText(LOCAL), reason: [], data: { key_ids: inUse(keys) } },
       });
       return { keys: [...keys] };
     }),

@@ -28,6 +28,8 @@ interface Dialect {
   readonly token: string;
   readonly as: "form" | "json";
   readonly fields: Readonly<Record<string, string>>;
+  /** What Entra ID alone promises to take. */
+  readonly algorithm?: "RS256";
 }
 
 const DIALECTS: readonly Dialect[] = [
@@ -87,6 +89,7 @@ const DIALECTS: readonly Dialect[] = [
       client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
       scope: "https://cognitiveservices.azure.com/.default",
     },
+    algorithm: "RS256",
   },
   {
     path: "/",
@@ -121,7 +124,8 @@ export async function startFederation(
     if (!fits || Object.keys(body).length !== names.length) return refused;
     try {
       const set = createLocalJWKSet(await keysOf(issuer));
-      const checks = { issuer, subject, audience: dialect.audience, algorithms: ["ES256"], maxTokenAge: "10 minutes" };
+      const algorithms = [dialect.algorithm ?? "ES256"];
+      const checks = { issuer, subject, audience: dialect.audience, algorithms, maxTokenAge: "10 minutes" };
       const { payload } = await jwtVerify(String(body[dialect.token]), set, checks);
       if (!payload.jti || used.has(payload.jti) || (payload.exp ?? 0) > Date.now() / 1000 + 3_600) return refused;
       used.add(payload.jti);

@@ -1,11 +1,17 @@
 /** Tokens of a provider for a token that this server signs: `IDENTITY[?…]` says whom to become there. */
-import { type BackendPorts, openFederation } from "../../../backends/index.ts";
+import { type BackendPorts, type IdentityAlgorithm, openFederation } from "../../../backends/index.ts";
 import { secretError } from "../../errors.ts";
 import type { Keeper } from "../keeper.ts";
 
+export interface IdentityRequest {
+  readonly audience: string;
+  readonly subject: string;
+  readonly algorithm: IdentityAlgorithm;
+}
+
 export interface FederatedPorts extends BackendPorts {
   /** Signs a token of minutes for that audience; the caller wipes it. Undefined where the server has no name for it. */
-  readonly issueIdentity: ((to: { audience: string; subject: string }) => Promise<Uint8Array>) | undefined;
+  readonly issueIdentity: ((to: IdentityRequest) => Promise<Uint8Array>) | undefined;
 }
 
 /**
@@ -29,7 +35,8 @@ export async function openFederatedKeeper(uri: string, ports: FederatedPorts, na
       hasField: false,
     },
     async read({ path, query: more }) {
-      const token = await issueIdentity({ audience: federation.audience, subject: `modelkeep:${name}` });
+      const { audience, algorithm } = federation;
+      const token = await issueIdentity({ audience, subject: `modelkeep:${name}`, algorithm });
       return federation.exchange(token, { identity: path, query: more });
     },
   };
