@@ -1,9 +1,9 @@
 /** Files: bounded reads, atomic durable writes, and the part of node:fs that the other floors use. */
 import * as fsSync from "node:fs";
-import * as files from "node:fs/promises";
 import { dirname } from "node:path";
 import { baseError } from "../base/index.ts";
 import { hostError } from "./errors.ts";
+import * as files from "./node-files.ts";
 
 export { files, fsSync };
 
