@@ -34,7 +34,7 @@ export { BOM_LIMITS } from "./limits.ts";
 export { isLockfile, readLockfile } from "./lockfiles/read-lockfile.ts";
 export { type Ecosystem, type PackageRef, packageOfPurl, parsePackage } from "./packages.ts";
 export { defaultAdvisoriesPath, exploitationPath } from "./place.ts";
-export { packagesOf, readBom } from "./read-bom.ts";
+export { packagesOf, readBom, type UnmatchedPackages, unmatchedOf, unmatchedText } from "./read-bom.ts";
 export { toHtml } from "./report/html.ts";
 export { toSarif, whyClosed } from "./report/sarif.ts";
 export { type Scorecard, type ScoredElement, scoreBom } from "./score/score.ts";

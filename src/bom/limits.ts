@@ -28,6 +28,8 @@ export const BOM_LIMITS = {
   /** What is kept of an image while its layers are read. */
   imageKeptBytes: 512 * 1024 * 1024,
   imageLayers: 512,
+  /** Of an archive around the layers, which has three for each layer. */
+  archiveMembers: 100_000,
   /** Folders, links and files of programs and packages. */
   imageNodes: 2_000_000,
   /** All layers, unpacked. */

@@ -67,6 +67,12 @@ export function packageOfPurl(text: string): PackageRef | undefined {
   }
 }
 
+/** True for the types that advisories speak of, whatever else is missing. */
+export function isMatchableType(purl: string): boolean {
+  const [, type = ""] = /^pkg:([^/]{1,40})\//.exec(purl) ?? [];
+  return Object.hasOwn(PURL_TYPES, type) || /^pkg:(?:deb\/debian|apk\/alpine)\//.test(purl);
+}
+
 /** `distro=debian-12` and `distro=alpine-3.20.1` (purl specification, types deb and apk). */
 function distributionOf(purl: PackageURL): Ecosystem | undefined {
   const distro = purl.qualifiers?.distro ?? "";

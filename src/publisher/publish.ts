@@ -9,6 +9,8 @@ import {
   judgeMatches,
   matchAdvisories,
   packagesOf,
+  unmatchedOf,
+  unmatchedText,
   withExamination,
   writeBom,
 } from "../bom/index.ts";
@@ -82,7 +84,8 @@ async function examine(options: PublishOptions): Promise<Said> {
   const { advisories, vex = [] } = options;
   // Waivers are the server's: without them no time is asked for.
   const matches = advisories && judgeMatches(matchAdvisories(packages, advisories), { statements: vex, nowMs: 0 });
-  options.onStep?.("match", matchText(packages.length, matches));
+  const left = unmatchedText(unmatchedOf(bom, advisories));
+  options.onStep?.("match", `${matchText(packages.length, matches)}${left === "" ? "" : `; not matched: ${left}`}`);
   return { scan, inventory, packages: packages.length, matches };
 }
 

@@ -1,11 +1,21 @@
 /** Each kind of lockfile: every package once, with version, hash and needs; hostile ones end in an error. */
 import assert from "node:assert/strict";
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { isLockfile, readLockfile } from "../../src/bom/index.ts";
-import { writeFolder } from "./support.ts";
+import {
+  createBom,
+  importAdvisories,
+  isLockfile,
+  judgeMatches,
+  matchAdvisories,
+  openAdvisories,
+  packagesOf,
+  readLockfile,
+  unmatchedOf,
+} from "../../src/bom/index.ts";
+import { range, record, writeFolder } from "./support.ts";
 
 async function read(name: string, text: string) {
   const libraries = await readLockfile(join(writeFolder({ [name]: text }), name));
@@ -93,6 +103,89 @@ test("yarn: 1 and berry; an alias is the package behind it", async () => {
   ]);
   const berry = `__metadata:\n  version: 8\n\n"@s/a@npm:^1.0.0":\n  version: 1.0.0\n  resolution: "@s/a@npm:1.0.0"\n  dependencies:\n    b: "npm:^2"\n  checksum: 10c0/abc\n  languageName: node\n  linkType: hard\n\n"root@workspace:.":\n  version: 0.0.0-use.local\n  resolution: "root@workspace:."\n`;
   assert.deepEqual(await read("yarn.lock", berry), [["npm", "@s/a", "1.0.0", "", "b"]]);
+});
+
+test("pixi: a package of conda is one of PyPI only where the lock says so, and what is not matched is told", async () => {
+  const url = (name: string) => `https://conda.example.org/linux-64/${name}-py312_0.conda`;
+  const lock = `version: 6
+packages:
+- conda: ${url("urllib3-2.2.1")}
+  sha256: ${"ab".repeat(32)}
+  purls:
+  - pkg:pypi/urllib3?source=hash-mapping
+- conda: ${url("requests-2.31.0")}
+  purls: []
+- conda: ${url("openssl-3.3.0")}
+- pypi: https://files.example.org/idna-3.6.whl
+  name: idna
+  version: "3.6"
+`;
+  const path = join(writeFolder({ "pixi.lock": lock, "requirements.txt": "tqdm>=4\n" }), "pixi.lock");
+  const bom = await createBom({ root: dirname(path), kind: "project" });
+  const into = join(writeFolder({}), "a.idx");
+  const all = range({ introduced: "0" });
+  const records = ["urllib3", "requests", "openssl", "idna"].map((name) => record(`A-${name}`, name, all));
+  await importAdvisories({
+    from: [writeFolder(Object.fromEntries(records.map((text, at) => [`${at}.json`, text])))],
+    into,
+  });
+  const index = await openAdvisories(into);
+  const matches = matchAdvisories(packagesOf(bom), index);
+  assert.deepEqual(
+    matches.map(({ id, purl, version }) => [id, purl, version]),
+    [
+      ["A-idna", "pkg:pypi/idna@3.6", "3.6"],
+      ["A-urllib3", "pkg:conda/urllib3@2.2.1", "2.2.1"],
+    ],
+  );
+  assert.deepEqual(unmatchedOf(bom, index), [
+    { type: "conda", count: 2, why: "no advisory source" },
+    { type: "pypi", count: 1, why: "no version" },
+  ]);
+  const statement = { ids: ["A-urllib3"], products: ["pkg:pypi/urllib3"], status: "fixed", timeMs: 0 } as const;
+  const judged = judgeMatches(matches, { statements: [statement], nowMs: 0 });
+  assert.deepEqual(
+    judged.map(({ state }) => state),
+    ["open", "fixed"],
+  );
+  index.close();
+});
+
+test("what the index has nothing of is not matched: ecosystems, releases, other types", async () => {
+  const into = join(writeFolder({}), "a.idx");
+  const one = record("A", "p", range({ introduced: "0" }), { ecosystem: "Debian:12" });
+  await importAdvisories({ from: [writeFolder({ "a.json": one })], into });
+  const index = await openAdvisories(into);
+  assert.deepEqual([index.covers("Debian:12"), index.covers("Debian:11"), index.covers("PyPI")], [true, false, false]);
+  const purls = [
+    "pkg:deb/debian/p@1?distro=debian-12",
+    "pkg:deb/debian/p@1?distro=debian-11",
+    "pkg:deb/debian/p@1",
+    "pkg:pypi/torch@2.6.0",
+    "pkg:npm/x",
+    "pkg:gem/rails@7",
+    "no purl",
+  ];
+  const components = [
+    ...purls.map((purl) => ({ type: "library", name: "x", purl })),
+    { type: "machine-learning-model", name: "m", purl: "pkg:huggingface/a/b@1" },
+    { type: "library", name: "nothing", components: [{ type: "library", name: "in", purl: "pkg:gem/in@1" }, null, 7] },
+    {
+      type: "library",
+      name: "x",
+      purl: "pkg:conda/x@1",
+      properties: [null, { name: "modelkeep:same_as", value: "x" }],
+    },
+  ];
+  assert.deepEqual(unmatchedOf({ components }, index), [
+    { type: "conda", count: 1, why: "no advisory source" },
+    { type: "deb", count: 1, why: "no advisories of it were imported" },
+    { type: "deb", count: 1, why: "no release of the distribution" },
+    { type: "gem", count: 2, why: "no advisory source" },
+    { type: "npm", count: 1, why: "no version" },
+    { type: "pypi", count: 1, why: "no advisories of it were imported" },
+  ]);
+  index.close();
 });
 
 const YAML_LOCKS = ["environment.yml", "conda-lock.yml", "pixi.lock", "pnpm-lock.yaml"];

@@ -53,6 +53,11 @@ export function crateVersionsBinary(): string {
   return binaryOf("semver-crate", crateVersionsSource, ["src/main.rs", "Cargo.lock"]);
 }
 
+/** A minimal Debian, as debootstrap makes it; only root can. */
+export const debianFolder = join(peersFolder, "debian-image");
+export const debianRoot = join(debianFolder, "root");
+export const debianSuite = "bookworm";
+
 /** Debian's package libmaven3-core-java. */
 export const mavenArtifactJars = [
   "/usr/share/java/maven-artifact-3.x.jar",

@@ -1,6 +1,16 @@
 /** Installs what bills of materials are held against: validators, pip-audit, uv, and an environment of real packages. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import {
   bomEnvironmentFolder,
@@ -9,6 +19,9 @@ import {
   bomToolsRequirements,
   crateVersionsBinary,
   crateVersionsSource,
+  debianFolder,
+  debianRoot,
+  debianSuite,
   spdxSchemaFile,
   spdxSchemaPackage,
   versionsBinary,
@@ -22,6 +35,18 @@ export function installBomPeers(): void {
   fetchSpdxSchema();
   buildVersions();
   buildCrateVersions();
+  buildDebian();
+}
+
+/** Takes a minute; what needs it says so where it is not there. */
+function buildDebian(): void {
+  if (existsSync(join(debianFolder, "installed"))) return;
+  if (process.getuid?.() !== 0 || spawnSync("debootstrap", ["--version"]).error) return;
+  rmSync(debianFolder, { recursive: true, force: true });
+  mkdirSync(debianFolder, { recursive: true });
+  run("debootstrap", ["--variant=minbase", debianSuite, debianRoot]);
+  rmSync(join(debianRoot, "var/cache/apt/archives"), { recursive: true, force: true });
+  writeFileSync(join(debianFolder, "installed"), debianSuite);
 }
 
 function buildVersions(): void {

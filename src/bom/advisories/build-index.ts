@@ -40,9 +40,9 @@ export async function buildIndex(
 ): Promise<ImportReport> {
   const spill = new Appender(await files.open(plan.spill, "w+"));
   try {
-    const { places, ...report } = await spillRecords(plan, spill, tell, signal);
-    const packages = await writeIndex(plan.index, spill, places, report.records);
-    return { ...report, packages };
+    const { places, ecosystems, ...report } = await spillRecords(plan, spill, tell, signal);
+    const entries = await writeIndex(plan.index, spill, places, report.records);
+    return { ...report, packages: entries - ecosystems };
   } finally {
     await spill.close();
   }
@@ -56,7 +56,7 @@ async function spillRecords(
 ) {
   const announce = (name: string) => tell({ reading: name });
   const places = new Places();
-  const seen = new HashSet();
+  const seen = { ids: new HashSet(), ecosystems: new Set<string>() };
   const unreadable: string[] = [];
   let records = 0;
   for (const path of from) {
@@ -72,24 +72,34 @@ async function spillRecords(
   if (records === 0) throw bomError("ADVISORY_DUMP_INVALID", { detail: from.join(", ").slice(0, 200) });
   await spill.flush();
   tell({ records });
-  return { places, records, unreadable };
+  return { places, records, unreadable, ecosystems: seen.ecosystems.size };
 }
 
 /** A record that stands in two dumps counts once. Returns the number of records: 1 or 0. */
-async function spillRecord(document: unknown, seen: HashSet, places: Places, spill: Appender): Promise<number> {
+async function spillRecord(document: unknown, seen: Seen, places: Places, spill: Appender): Promise<number> {
   const affected = readAdvisory(document);
   const id = affected[0]?.record.id;
-  if (id === undefined || !seen.add(shortHash(id))) return 0;
-  for (const { ecosystem, name, record } of affected) {
-    const key = packageKey(ecosystem, name);
-    const bytes = utf8(JSON.stringify([key, record]));
+  if (id === undefined || !seen.ids.add(shortHash(id))) return 0;
+  const put = async (key: string, what: AdvisoryRecord | null) => {
+    const bytes = utf8(JSON.stringify([key, what]));
     places.add(shortHash(key), { start: spill.position, length: bytes.length });
     await spill.append(bytes);
+  };
+  for (const { ecosystem, name, record } of affected) {
+    if (!seen.ecosystems.has(ecosystem)) await put(packageKey(ecosystem, ""), null);
+    seen.ecosystems.add(ecosystem);
+    await put(packageKey(ecosystem, name), record);
   }
   return 1;
 }
 
-/** Returns the number of packages. */
+interface Seen {
+  readonly ids: HashSet;
+  /** With an entry without records each, by which the index knows what it covers. */
+  readonly ecosystems: Set<string>;
+}
+
+/** Returns the number of entries. */
 async function writeIndex(path: string, spill: Appender, places: Places, records: number): Promise<number> {
   const handle = await files.open(path, "w");
   try {
@@ -121,9 +131,9 @@ async function packPieces(spill: Appender, pieces: readonly Piece[]): Promise<Bu
   let packer: BlockPacker | undefined;
   for (const { start, length } of pieces) {
     const bytes = await spill.read(start, length);
-    const [key, record] = JSON.parse(bytes.toString("utf8")) as [string, AdvisoryRecord];
+    const [key, record] = JSON.parse(bytes.toString("utf8")) as [string, AdvisoryRecord | null];
     packer ??= new BlockPacker(key);
-    if (packer.add(record) > BOM_LIMITS.packageBlockBytes)
+    if (record && packer.add(record) > BOM_LIMITS.packageBlockBytes)
       throw bomError("ADVISORY_TOO_LARGE", { detail: `all of ${key.replace("\n", " ")}` });
   }
   return packer?.pack() ?? Buffer.alloc(0);

@@ -15,6 +15,8 @@ export interface AdvisoryIndex {
   readonly records: number;
   /** Records of a package, empty when there are none. Throws ADVISORIES_INVALID for a damaged file. */
   find(ecosystem: string, name: string): readonly IndexedRecord[];
+  /** True when there are records of that ecosystem, `Debian:12` being one: of others, no match means nothing. */
+  covers(ecosystem: string): boolean;
   close(): void;
 }
 
@@ -23,7 +25,7 @@ export interface AdvisoryIndex {
  * directory (32). Blocks of JSON follow, then the directory: name hash (16), offset (8), length (4), CRC-32 (4) per
  * package, in order of hash.
  */
-export const INDEX_LAYOUT = { magic: "MKADV\0\x02\n", headerBytes: 64, entryBytes: 32, hashBytes: 16 } as const;
+export const INDEX_LAYOUT = { magic: "MKADV\0\x03\n", headerBytes: 64, entryBytes: 32, hashBytes: 16 } as const;
 
 /** Opens in time that does not depend on the records. Fails with ADVISORIES_MISSING or ADVISORIES_INVALID. */
 export async function openAdvisories(path: string): Promise<AdvisoryIndex> {
@@ -77,6 +79,10 @@ class IndexFile implements AdvisoryIndex {
     if (this.#cache.size >= BOM_LIMITS.cachedPackages) this.#cache.clear();
     this.#cache.set(key, records);
     return records;
+  }
+
+  covers(ecosystem: string): boolean {
+    return this.#search(shortHash(packageKey(ecosystem, ""))) !== undefined;
   }
 
   close(): void {

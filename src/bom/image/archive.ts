@@ -1,16 +1,15 @@
 /** Where the parts of an image lie: a folder in the OCI layout, or a tar archive of `docker save` and its kin. */
 import { createHash } from "node:crypto";
 import { posix } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { createGunzip, createZstdDecompress } from "node:zlib";
 import { checkModelPath, type FileSource, modelFilePath, openFileSource } from "../../artifact/index.ts";
 import { ModelkeepError, parseJson } from "../../base/index.ts";
 import { files } from "../../host/index.ts";
 import { bomError } from "../errors.ts";
 import { BOM_LIMITS } from "../limits.ts";
 import { asObject, type Unknown } from "../plain.ts";
+import { openTarSource } from "./packed-archive.ts";
 import { readTarStream } from "./tar-stream.ts";
+import { chunksOf, isTooFar, unpackerOf } from "./unpack.ts";
 
 export interface ImageArchive {
   has(path: string): Promise<boolean>;
@@ -21,14 +20,12 @@ export interface ImageArchive {
   close(): void;
 }
 
-const CHUNK_BYTES = 1024 * 1024;
-
 /** Throws IMAGE_INVALID. */
-export async function openImageArchive(path: string): Promise<ImageArchive> {
+export async function openImageArchive(path: string, signal?: AbortSignal): Promise<ImageArchive> {
   const stat = await files.stat(path).catch((error: unknown) => {
     throw invalid(`${path} is not there`, error);
   });
-  return stat.isDirectory() ? new FolderArchive(path) : TarArchive.open(await files.realpath(path));
+  return stat.isDirectory() ? new FolderArchive(path) : TarArchive.open(await files.realpath(path), signal);
 }
 
 class FolderArchive implements ImageArchive {
@@ -89,12 +86,13 @@ class TarArchive implements ImageArchive {
     this.#members = members;
   }
 
-  static async open(path: string): Promise<TarArchive> {
-    const source = await openFileSource(path);
+  static async open(path: string, signal?: AbortSignal): Promise<TarArchive> {
+    const source = await openTarSource(path, signal);
     const members = new Map<string, Member>();
     try {
       await readTarStream(chunksOf(source, 0, source.bytes), (entry) => {
         const { kind, start, bytes, target } = entry;
+        if (members.size > BOM_LIMITS.archiveMembers) throw invalid(`over ${BOM_LIMITS.archiveMembers} members`);
         if (kind === "file") members.set(entry.path, { start, bytes });
         if (kind === "symlink")
           members.set(entry.path, { start, bytes: 0, link: posix.join(posix.dirname(entry.path), target) });
@@ -141,10 +139,6 @@ class TarArchive implements ImageArchive {
   }
 }
 
-async function* chunksOf(source: FileSource, start: number, end: number): AsyncGenerator<Uint8Array> {
-  for (let at = start; at < end; at += CHUNK_BYTES) yield source.read(at, Math.min(CHUNK_BYTES, end - at));
-}
-
 export async function readImageJson(archive: ImageArchive, path: string): Promise<Unknown> {
   return asObject(await readImageValue(archive, path)) ?? {};
 }
@@ -184,8 +178,7 @@ export async function* readLayer(archive: ImageArchive, path: string, limits: La
     for await (const chunk of unpackerOf(first)?.(whole) ?? whole) {
       out += chunk.length;
       limits.left -= chunk.length;
-      const isBomb = out > FREE_BYTES && out > packed.count() * BOM_LIMITS.imageRatio;
-      if (isBomb || limits.left < 0) throw invalid(`${path.slice(0, 80)} unpacks too far`);
+      if (isTooFar(out, packed.count()) || limits.left < 0) throw invalid(`${path.slice(0, 80)} unpacks too far`);
       unpacked.update(chunk);
       yield chunk;
     }
@@ -195,8 +188,6 @@ export async function* readLayer(archive: ImageArchive, path: string, limits: La
   }
   if (limits.diffId !== undefined && unpacked.digest("hex") !== limits.diffId) throw changed(path);
 }
-
-const FREE_BYTES = 256 * 1024 * 1024;
 
 function countBytes(archive: ImageArchive, path: string) {
   let count = 0;
@@ -216,26 +207,6 @@ function countBytes(archive: ImageArchive, path: string) {
 async function* joined(first: Uint8Array, rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
   yield first;
   yield* rest;
-}
-
-type Unpack = (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>;
-
-/** By the first bytes: what a media type says may be wrong. */
-function unpackerOf(head: Uint8Array): Unpack | undefined {
-  const make =
-    head[0] === 0x1f && head[1] === 0x8b
-      ? createGunzip
-      : Buffer.from(head.subarray(0, 4)).equals(Buffer.from([0x28, 0xb5, 0x2f, 0xfd]))
-        ? createZstdDecompress
-        : undefined;
-  if (!make) return undefined;
-  return (chunks) => {
-    const unpacker = make({ chunkSize: 64 * 1024 });
-    pipeline(Readable.from(chunks), unpacker).catch((error: unknown) => {
-      unpacker.destroy(error instanceof Error ? error : undefined);
-    });
-    return unpacker as AsyncIterable<Uint8Array>;
-  };
 }
 
 function changed(path: string) {

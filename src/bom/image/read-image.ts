@@ -35,11 +35,11 @@ interface Parts {
   readonly layers: readonly string[];
 }
 
-/** Fails with IMAGE_INVALID, LIMIT_EXCEEDED or BOM_STOPPED. Nothing is unpacked to the disk. */
+/** Fails with IMAGE_INVALID, LIMIT_EXCEEDED or BOM_STOPPED. No layer is unpacked to the disk. */
 export async function readImage(options: ImageOptions): Promise<Image> {
   const archive = options.path.startsWith("oci://")
     ? await openRegistryImage(options)
-    : await openImageArchive(options.path);
+    : await openImageArchive(options.path, options.signal);
   try {
     const parts = await partsOf(archive, options.platform);
     if (parts.layers.length > BOM_LIMITS.imageLayers) throw invalid(`over ${BOM_LIMITS.imageLayers} layers`);
@@ -62,7 +62,7 @@ async function openRegistryImage({ path, env, signal }: ImageOptions): Promise<I
 /** True for what readImage reads, by a glance. */
 export async function looksLikeImage(path: string, isFolder: boolean): Promise<boolean> {
   if (path.startsWith("oci://")) return true;
-  if (!isFolder) return /\.(?:tar|oci)$/.test(path);
+  if (!isFolder) return /\.(?:tar|oci|tgz|tar\.gz|tar\.zst)$/.test(path);
   const archive = await openImageArchive(path);
   return (await archive.has("oci-layout")) && (await archive.has("index.json"));
 }

@@ -1,5 +1,5 @@
 /** Reads what conda and pixi install: environment.yml, conda-lock.yml, explicit lists, pixi.lock. */
-import { normaliseName } from "../packages.ts";
+import { normaliseName, purlOf } from "../packages.ts";
 import { asObject, listOf, parseYamlLock, textOf, textsOf, type Unknown } from "../plain.ts";
 import type { Library, LibraryHash } from "./component.ts";
 import { readSha256 } from "./integrity.ts";
@@ -54,10 +54,23 @@ export function readPixiLock(text: string, path: string): Library[] {
       return typeof name === "string" && typeof version === "string" ? [pipPackage(name, version, hashes, needs)] : [];
     }
     const needs = textsOf(entry.depends).flatMap((text) => /^[A-Za-z0-9._-]+/.exec(text)?.[0] ?? []);
-    if (typeof name === "string" && typeof version === "string")
-      return [condaPackage(name, { version }, hashes, needs)];
-    return packageOfUrl(textOf(entry.conda) ?? textOf(entry.url) ?? "", hashes, needs);
+    const found =
+      typeof name === "string" && typeof version === "string"
+        ? [condaPackage(name, { version }, hashes, needs)]
+        : packageOfUrl(textOf(entry.conda) ?? textOf(entry.url) ?? "", hashes, needs);
+    return found.map((library) => withPurls(library, entry.purls));
   });
+}
+
+/** Only where the lock says so is a package of conda one of PyPI: their names alone say nothing. */
+function withPurls(library: Library, purls: unknown): Library {
+  const [, name] =
+    textsOf(purls)
+      .map((purl) => /^pkg:pypi\/([^@?#\s]+)/.exec(purl) ?? [])
+      .find(([, it]) => it) ?? [];
+  if (name === undefined || library.version === undefined) return library;
+  const same = purlOf("PyPI", normaliseName("PyPI", name), library.version);
+  return { ...library, facts: [...(library.facts ?? []), ["same_as", same]] };
 }
 
 /** The name of the file: `name-version-build`. */

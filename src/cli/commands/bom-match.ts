@@ -21,6 +21,8 @@ import {
   statementsOf,
   toHtml,
   toSarif,
+  unmatchedOf,
+  unmatchedText,
   type VexStatement,
   type Waiver,
   whyClosed,
@@ -68,15 +70,22 @@ export const bomMatch: Command = {
   async run(context, input) {
     const { bom, packages } = await readPackages(context, input);
     const judgements = { ...(await readJudgements(context, input)), nowMs: context.clock.now() };
-    const found = await withAdvisories(context, input.text("--advisories"), ({ index, exploitation }) =>
-      matchAdvisories(packages, index, exploitation),
+    const { found, unmatched } = await withAdvisories(
+      context,
+      input.text("--advisories"),
+      ({ index, exploitation }) => ({
+        found: matchAdvisories(packages, index, exploitation),
+        unmatched: bom ? unmatchedOf(bom, index) : [],
+      }),
     );
     const matches = judgeMatches(found, judgements);
     await writeReports(context, input, { bom, packages, matches });
     const failOn = input.text("--fail-on") as SeverityLevel | "kev" | undefined;
     const exit = matches.some((match) => isBlocking(match, failOn)) ? EXIT.findings : EXIT.done;
     const counts = countMatches(matches.filter(({ state }) => state === "open"));
-    return { data: { packages: packages.length, counts, matches }, text: describe(packages.length, matches), exit };
+    const left = unmatched.length === 0 ? [] : [`not matched: ${unmatchedText(unmatched)}`];
+    const text = [...describe(packages.length, matches), ...left];
+    return { data: { packages: packages.length, counts, unmatched, matches }, text, exit };
   },
 };
 
