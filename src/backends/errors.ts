@@ -36,6 +36,12 @@ export const backendError = defineErrors("backends", {
     title: "The key service does not accept the credentials",
     hint: "export others: docs/guides/keys-elsewhere.md says where they are looked up, and in which order",
   },
+  KMS_WRAPPING_USED: {
+    status: 409,
+    exit: EXIT.verificationFailed,
+    title: "The wrapping token of a login is not to be used: take what it held as read by somebody",
+    hint: "destroy that secret id, and have another one wrapped: vault write -wrap-ttl=5m -f auth/approle/role/ROLE/secret-id",
+  },
   KMS_PIN_LOCKED: {
     status: 502,
     exit: EXIT.denied,

@@ -24,6 +24,8 @@ export const BACKEND_LIMITS = {
   /** The longest wait, also when the service asks for more. */
   backoffMaxMilliseconds: 4_000,
   connections: 8,
+  /** Wrapped secret ids that one process opens. */
+  wrappedSecretIds: 64,
   /** An access token of a cloud's login. */
   accessTokenBytes: 16 * 1024,
   /** How long before its end a login is renewed, at most half of its life. */

@@ -1,6 +1,6 @@
 /** The whole server with drivers: OpenBao behind it, providers that believe its tokens, and the command line's import. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
@@ -210,4 +210,55 @@ test("drivers of the configuration: from the environment, and a server that cann
     ["a=federation:openai?provider=x", "KEEPER_UNKNOWN"],
   ] as const)
     assert.equal(await codeOf(() => startTestServer({ flags: { secret_drivers: [entry] } })), code, entry);
+});
+
+test("a server logs in by a wrapped secret id, which it opens at its start, once; a foreign or used one stops it", async (t) => {
+  const peer = await prepared();
+  if (!peer) return t.skip(NO_OPENBAO);
+  await peer.ask("PUT", "sys/policies/acl/all", { policy: 'path "*" { capabilities = ["read", "update", "list"] }' });
+  await peer.ask("POST", "auth/approle/role/server", { token_policies: "all", token_ttl: "1h" });
+  const role = await peer.ask("GET", "auth/approle/role/server/role-id");
+  const wrapped = async (path: string, method = "POST"): Promise<string> => {
+    const headers = { "x-vault-token": peer.rootToken, "x-vault-wrap-ttl": "60s" };
+    const body = method === "POST" ? JSON.stringify({ secret_id: "forged" }) : null;
+    const answer = await fetch(`${peer.origin}/v1/${path}`, { method, headers, body });
+    return ((await answer.json()) as { wrap_info: { token: string } }).wrap_info.token;
+  };
+  const file = join(newFolder(), "wrapped");
+  const login = { VAULT_ROLE_ID: role.body.data.role_id, VAULT_WRAPPED_SECRET_ID_FILE: file };
+  const uri = `vault://${peer.host}?insecure-http=1`;
+  const flags = { secret_drivers: [`bao=${uri}`, `again=${uri}`] };
+  const before = { ...process.env };
+  delete process.env.VAULT_TOKEN;
+  Object.assign(process.env, login);
+  t.after(() => {
+    process.env = before;
+  });
+  for (const [path, method] of [
+    ["sys/wrapping/wrap", "POST"],
+    ["auth/approle/role/server/role-id", "GET"],
+  ] as const) {
+    writeFileSync(file, await wrapped(path, method), { mode: 0o600 });
+    assert.equal(await codeOf(() => startTestServer({ flags })), "WRAPPING_TOKEN_USED", path);
+  }
+  const stolen = await wrapped("auth/approle/role/server/secret-id");
+  await fetch(`${peer.origin}/v1/sys/wrapping/unwrap`, { method: "POST", headers: { "x-vault-token": stolen } });
+  writeFileSync(file, stolen);
+  assert.equal(await codeOf(() => startTestServer({ flags })), "WRAPPING_TOKEN_USED", "somebody was faster");
+
+  const token = await wrapped("auth/approle/role/server/secret-id");
+  writeFileSync(file, `${token}\n`);
+  const server = await startTestServer({ flags });
+  t.after(() => server.stop());
+  const lookup = await peer.ask("POST", "sys/wrapping/lookup", { token });
+  assert.notEqual(lookup.status, 200, "it is opened before anybody asks for a secret");
+  const { api } = server.admin;
+  const { text, version } = await api.call(getPolicy, {});
+  await api.call(setPolicy, { body: { text: text + PERMIT, if_version: version } });
+  for (const driver of ["bao", "again"])
+    await api.call(linkSecret, { params: { name: driver }, body: { driver, reference: "kv/app#OPENAI_API_KEY" } });
+  const app = await server.workload("app");
+  assert.equal(await taken(app, "bao"), "sk-canary-kv");
+  assert.equal(await taken(app, "again"), "sk-canary-kv");
+  assert.ok(!server.lines.join("\n").includes(token));
 });

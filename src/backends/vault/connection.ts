@@ -35,13 +35,15 @@ export class VaultConnection {
     this.#token = token;
   }
 
-  /** Throws KMS_CREDENTIALS_MISSING for an environment that names no login. */
+  /** Throws KMS_CREDENTIALS_MISSING for an environment that names no login; KMS_WRAPPING_USED. */
   static async open(
     { origin, namespace }: { readonly origin: string; readonly namespace: string | undefined },
     ports: FullPorts,
   ): Promise<VaultConnection> {
     const http = await connectVault(origin, ports);
-    return new VaultConnection(http, new VaultToken(http, ports, namespace));
+    const token = new VaultToken(http, ports, namespace);
+    await token.prepare();
+    return new VaultConnection(http, token);
   }
 
   /** A token that is refused is replaced, once, where there is another. The caller wipes the answer's body. */

@@ -5,8 +5,11 @@ import { backendError } from "../errors.ts";
 import type { FullPorts } from "../ports.ts";
 import { guardSecret, readSecretFile } from "../private-file.ts";
 import { jsonWithText } from "../secret-json.ts";
+import { secretIdOf, type Wrapped } from "./wrapping.ts";
 
 type Env = FullPorts["env"];
+
+export type LoginPlace = Pick<Wrapped, "http" | "namespace">;
 
 export interface VaultLogin {
   /** For errors. */
@@ -14,7 +17,9 @@ export interface VaultLogin {
   /** Of the auth method; may hold slashes. */
   readonly mount: string;
   /** The request; the caller wipes it. */
-  body(): Promise<Uint8Array>;
+  body(at: LoginPlace): Promise<Uint8Array>;
+  /** What does not wait for the first request: a wrapped secret id is good for minutes. */
+  prepare?(at: LoginPlace): Promise<void>;
 }
 
 const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
@@ -22,11 +27,11 @@ const ROLE = /^[\w][\w .:@/-]{0,255}$/;
 /** Where Kubernetes puts the token of a pod's service account. */
 const SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 const HINT =
-  "export VAULT_TOKEN, VAULT_TOKEN_FILE, VAULT_ROLE_ID with VAULT_SECRET_ID_FILE, VAULT_KUBERNETES_ROLE, VAULT_JWT_FILE, or VAULT_CLIENT_CERT with VAULT_CLIENT_KEY";
+  "export VAULT_TOKEN, VAULT_TOKEN_FILE, VAULT_ROLE_ID with VAULT_SECRET_ID_FILE or VAULT_WRAPPED_SECRET_ID_FILE, VAULT_KUBERNETES_ROLE, VAULT_JWT_FILE, or VAULT_CLIENT_CERT with VAULT_CLIENT_KEY";
 
 /**
- * The first of these that the environment names: VAULT_ROLE_ID with VAULT_SECRET_ID or VAULT_SECRET_ID_FILE;
- * VAULT_KUBERNETES_ROLE (VAULT_KUBERNETES_TOKEN_FILE); VAULT_JWT_FILE (VAULT_JWT_ROLE); VAULT_CLIENT_CERT with
+ * The first of these that the environment names: VAULT_ROLE_ID with VAULT_SECRET_ID,
+ * VAULT_SECRET_ID_FILE or VAULT_WRAPPED_SECRET_ID_FILE (a wrapping token); VAULT_KUBERNETES_ROLE (VAULT_KUBERNETES_TOKEN_FILE); VAULT_JWT_FILE (VAULT_JWT_ROLE); VAULT_CLIENT_CERT with
  * VAULT_CLIENT_KEY (VAULT_CERT_ROLE). Mounts: VAULT_APPROLE_MOUNT, VAULT_KUBERNETES_MOUNT, VAULT_JWT_MOUNT,
  * VAULT_CERT_MOUNT. Throws KMS_CREDENTIALS_MISSING.
  */
@@ -41,12 +46,24 @@ export function loginOf(env: Env): VaultLogin {
 function appRole(env: Env): VaultLogin | undefined {
   const { VAULT_ROLE_ID: roleId, VAULT_SECRET_ID: secretId, VAULT_SECRET_ID_FILE: path } = env;
   if (!roleId) return undefined;
+  const mount = env.VAULT_APPROLE_MOUNT || "approle";
+  const file = env.VAULT_WRAPPED_SECRET_ID_FILE;
+  if (file && !secretId && !path) return wrappedAppRole(roleId, { mount, file });
   if (!secretId && !path) throw missing("VAULT_ROLE_ID without a secret id");
   const open = async () => (path ? readSecretFile(path) : guardSecret(utf8(secretId ?? ""), "VAULT_SECRET_ID"));
   return {
     name: "AppRole",
-    mount: env.VAULT_APPROLE_MOUNT || "approle",
+    mount,
     body: () => withSecret("secret_id", open(), { role_id: roleId }),
+  };
+}
+
+function wrappedAppRole(roleId: string, place: { readonly mount: string; readonly file: string }): VaultLogin {
+  return {
+    name: "AppRole",
+    mount: place.mount,
+    body: (at) => withSecret("secret_id", secretIdOf(at, place), { role_id: roleId }),
+    prepare: async (at) => (await secretIdOf(at, place)).wipe(),
   };
 }
 

@@ -3,14 +3,14 @@ import { z } from "zod";
 import { type ModelkeepError, utf8, wipe } from "../../base/index.ts";
 import { GuardedBytes } from "../../host/index.ts";
 import { backendError } from "../errors.ts";
-import type { HttpAnswer, HttpService } from "../http-service.ts";
+import type { HttpAnswer } from "../http-service.ts";
 import { takeMember } from "../json-bytes.ts";
 import { type BackendPorts, type FullPorts, fullPorts } from "../ports.ts";
-import { revealText } from "../private-file.ts";
 import { readAnswer } from "../secret-json.ts";
 import type { FoundValue } from "../secret-value.ts";
 import { connectVault, isVaultTokenOver, VaultConnection, vaultWordsOf } from "./connection.ts";
 import { parseVaultUri } from "./uri.ts";
+import { unwrapOnce } from "./wrapping.ts";
 
 export interface VaultPlace {
   /** With the mount, without `/data/`, encoded: as `vault kv get` takes it. */
@@ -35,7 +35,6 @@ const mountSchema = z.object({
     options: z.object({ version: z.string().max(8).optional() }).nullish(),
   }),
 });
-const wrapSchema = z.object({ data: z.object({ creation_path: z.string().max(2_048) }) });
 
 type Mount = z.output<typeof mountSchema>["data"];
 
@@ -167,37 +166,6 @@ export async function unwrapVault(
   using guarded = GuardedBytes.take(token);
   const { origin, namespace } = placeOf(uri, ports);
   const http = await connectVault(origin, ports);
-  const ask = (operation: string, repeatable: boolean) =>
-    askWrapped(http, { guarded, namespace, operation, repeatable });
-  const known = await ask("lookup", true);
-  if (known.status === 400 || known.status === 403) throw alarm("it is not there: used before, or over");
-  if (known.status !== 200) throw vaultErrorOf(known, `${origin}/v1/sys/wrapping/lookup`);
-  const { creation_path: made } = readAnswer(known, wrapSchema).data;
-  if (from !== undefined && made !== from) throw alarm(`it was made by ${made.slice(0, 200)}`);
-  const answer = await ask("unwrap", false);
-  try {
-    if (answer.status === 400) throw alarm("somebody was faster");
-    if (answer.status !== 200) throw vaultErrorOf(answer, `${origin}/v1/sys/wrapping/unwrap`);
-    return takeMember(answer.body, path);
-  } finally {
-    wipe(answer.body);
-  }
-}
-
-interface WrappedAsk {
-  readonly guarded: GuardedBytes;
-  readonly namespace: string | undefined;
-  readonly operation: string;
-  readonly repeatable: boolean;
-}
-
-/** The one token is both what is asked with and what is asked about. */
-function askWrapped(http: HttpService, { guarded, namespace, operation, repeatable }: WrappedAsk) {
-  const headers = () => ({
-    "x-vault-request": "true",
-    "x-vault-token": revealText(guarded),
-    ...(namespace ? { "x-vault-namespace": namespace } : {}),
-  });
-  const path = `/v1/sys/wrapping/${operation}`;
-  return http.send(() => ({ method: "POST", path, headers: headers() }), { repeatable });
+  const isFrom = (made: string) => from === undefined || made === from;
+  return await unwrapOnce({ http, namespace, token: guarded, isFrom, alarm, refused: vaultErrorOf }, path);
 }

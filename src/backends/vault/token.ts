@@ -46,6 +46,12 @@ export class VaultToken {
     this.#source = sourceOf(ports.env);
   }
 
+  /** What the login has to do at once. Throws what the login throws. */
+  async prepare(): Promise<void> {
+    if (this.#source.kind !== "login") return;
+    await this.#source.login.prepare?.({ http: this.#http, namespace: this.#namespace });
+  }
+
   /** The headers of requests in the name of the token that is in force. */
   async lease(): Promise<TokenLease> {
     if (!this.#token) await this.#open();
@@ -87,7 +93,7 @@ export class VaultToken {
 
   /** Once: the secret of an AppRole may be good for one use. */
   async #login(login: VaultLogin): Promise<void> {
-    const body = await login.body();
+    const body = await login.body({ http: this.#http, namespace: this.#namespace });
     try {
       const answer = await this.#http.send(
         () => ({

@@ -38,6 +38,12 @@ const configOptions: readonly CommandOption[] = [
     about: "a public key that may sign reference values",
     repeatable: true,
   },
+  {
+    flag: "--secret-drivers",
+    value: "NAME=URI",
+    about: "a keeper of secrets that `secret link` may name",
+    repeatable: true,
+  },
   { flag: "--log-level", value: "LEVEL", about: "how much is logged", choices: ["debug", "info", "warn", "error"] },
   { flag: "--insecure-dev-attestation", about: "accept evidence that proves nothing; for development only" },
 ];
@@ -59,6 +65,7 @@ function flagsToConfig(input: CommandInput): Partial<Record<ConfigKey, unknown>>
     attestation_collateral: list("--attestation-collateral"),
     attestation_references: list("--attestation-references"),
     attestation_reference_keys: list("--attestation-reference-keys"),
+    secret_drivers: list("--secret-drivers"),
     log_level: input.text("--log-level"),
     insecure_dev_attestation: input.on("--insecure-dev-attestation") ? true : undefined,
   };
