@@ -31,6 +31,13 @@ export const bomEnvironmentFolder = join(peersFolder, "bom-environment");
 export const spdxSchemaPackage = "@cyclonedx/cdxgen@12.8.4";
 export const spdxSchemaFile = join(peersFolder, "spdx-3.0.1.schema.json");
 
+/** So does that of SARIF 2.1.0 in this one. */
+export const sarifSchemaPackage = "@microsoft/jest-sarif@1.0.0-beta.0";
+export const sarifSchemaFile = join(peersFolder, "sarif-2.1.0.schema.json");
+
+/** Prints what a JSON document has that its schema does not allow. */
+export const schemaScript = join(root, "tools", "peers", "python", "json_schema.py");
+
 export function bomTool(name: string): string {
   return join(bomToolsFolder, "bin", name);
 }

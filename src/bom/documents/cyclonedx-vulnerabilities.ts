@@ -68,5 +68,8 @@ function sourceOf(id: string): JsonObject {
     DSA: "Debian",
     DLA: "Debian",
   };
-  return { name: names[prefix] ?? "OSV", url: `https://osv.dev/vulnerability/${encodeURIComponent(id)}` };
+  return {
+    name: names[prefix] ?? "OSV",
+    url: `https://osv.dev/vulnerability/${encodeURIComponent(id.toWellFormed())}`,
+  };
 }

@@ -23,7 +23,7 @@ function ruleOf(match: JudgedMatch): JsonObject {
   return {
     id: match.id,
     shortDescription: { text },
-    helpUri: `https://osv.dev/vulnerability/${encodeURIComponent(match.id)}`,
+    helpUri: `https://osv.dev/vulnerability/${encodeURIComponent(match.id.toWellFormed())}`,
     properties: {
       "security-severity": String(match.malware ? 10 : match.score),
       tags: [
@@ -47,7 +47,7 @@ function resultOf(match: JudgedMatch, ruleIndex: number, document: string): Json
     message: { text: `${match.package} ${match.version} ${word}; ${fixed}` },
     locations: [
       {
-        physicalLocation: { artifactLocation: { uri: encodeURI(document) }, region: { startLine: 1 } },
+        physicalLocation: { artifactLocation: { uri: asReference(document) }, region: { startLine: 1 } },
         logicalLocations: [{ fullyQualifiedName: match.purl, kind: "package" }],
       },
     ],
@@ -56,6 +56,11 @@ function resultOf(match: JudgedMatch, ruleIndex: number, document: string): Json
       ? {}
       : { suppressions: [{ kind: "external", status: "accepted", justification: whyClosed(match) }] }),
   };
+}
+
+/** RFC 3986: what is a question mark or a hash in a file's name stays one. */
+function asReference(path: string): string {
+  return path.toWellFormed().split("/").map(encodeURIComponent).join("/");
 }
 
 /** In one sentence, for people. */

@@ -1,0 +1,78 @@
+/** Reports: SARIF against its own schema, HTML as a browser shows it, both with texts that want to be something else. */
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { type JsonObject, type JudgedMatch, toHtml, toSarif } from "../../src/bom/index.ts";
+import { bomTool, sarifSchemaFile, schemaScript } from "../../tools/peers/bom-places.ts";
+import { PEERS_ABSENT } from "./peers.ts";
+import { temporaryFolder } from "./support.ts";
+
+const match = (more: Partial<JudgedMatch> = {}): JudgedMatch => ({
+  ecosystem: "PyPI",
+  package: "torch",
+  version: "2.6.0",
+  purl: "pkg:pypi/torch@2.6.0",
+  id: "PYSEC-2026-1",
+  aliases: ["CVE-2026-1"],
+  severity: "high",
+  score: 8.1,
+  malware: false,
+  kev: false,
+  fixed: ["2.6.1"],
+  summary: "something breaks",
+  state: "open",
+  ...more,
+});
+
+const HOSTILE =
+  "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> \u202e\ud800";
+const waiver = { id: "CVE-2026-1", owner: HOSTILE, reason: HOSTILE, expires: "2026-12-31" };
+const MATCHES: readonly JudgedMatch[] = [
+  match(),
+  match({ version: "2.5.0", purl: "pkg:pypi/torch@2.5.0", epss: 0.3, kev: true }),
+  match({ id: "MAL-2026-1", malware: true, severity: "critical", score: 0, fixed: [], aliases: [] }),
+  match({ id: "CVE-2026-2", severity: "unknown", score: 0, summary: "", fixed: [] }),
+  match({ id: "CVE-2026-3", state: "waived", waiver, severity: "medium" }),
+  match({
+    id: "CVE-2026-4",
+    state: "not_affected",
+    severity: "low",
+    statement: { ids: ["CVE-2026-4"], products: [], status: "not_affected", impact: HOSTILE, timeMs: 0 },
+  }),
+  match({ id: "CVE-2026-5", package: HOSTILE, version: HOSTILE, purl: `pkg:pypi/${HOSTILE}@1`, summary: HOSTILE }),
+];
+
+function faultsOf(sarif: JsonObject): string {
+  const input = JSON.stringify(sarif).replace(/\\ud800/g, "\ufffd");
+  return execFileSync(bomTool("python"), [schemaScript, sarifSchemaFile], { input, encoding: "utf8" });
+}
+
+test("SARIF: as its schema wants it, whatever the weaknesses are called", (t) => {
+  if (!existsSync(sarifSchemaFile) || !existsSync(bomTool("python"))) return t.skip(PEERS_ABSENT);
+  const documents = ["bom.json", "a b/ü?#%.json", "C:\\x\\bom.json", "../up.json", HOSTILE];
+  const runs = documents.flatMap((document) => toSarif(MATCHES, document).runs as JsonObject[]);
+  assert.equal(faultsOf({ ...toSarif([], "bom.json"), runs }), "");
+  assert.equal(faultsOf(toSarif([], "bom.json")), "");
+  const broken = toSarif(MATCHES, "bom.json") as { runs: { results: object[] }[] };
+  assert.match(faultsOf({ ...broken, version: "2.0.0" } as JsonObject), /2\.0\.0/, "the schema is asked indeed");
+});
+
+const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) =>
+  existsSync(path),
+);
+
+test("HTML: a browser shows every weakness, and runs nothing", (t) => {
+  if (!chromium) return t.skip("no browser: apt-get install chromium");
+  const page = join(temporaryFolder(), "report.html");
+  const title = "Weaknesses of bom.json";
+  writeFileSync(page, toHtml({ title, packages: 7, matches: MATCHES, nowMs: Date.parse("2026-06-01T00:00:00Z") }));
+  const profile = `--user-data-dir=${temporaryFolder()}`;
+  const words = ["--headless", "--no-sandbox", "--disable-gpu", profile, "--dump-dom", `file://${page}`];
+  const shown = spawnSync(chromium, words, { encoding: "utf8", timeout: 60_000 });
+  if (shown.status !== 0) return t.skip("the browser does not start here: apt-get install chromium");
+  assert.match(shown.stdout, new RegExp(`<title>${title}</title>`), "no script changed it");
+  for (const { id } of MATCHES) assert.ok(shown.stdout.includes(id), id);
+  assert.doesNotMatch(shown.stdout, /<(?:script|img)\b/i);
+});
