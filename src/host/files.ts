@@ -79,7 +79,9 @@ export async function writeNewFile(path: string, text: string, options: { mode: 
   try {
     await writeDurable(path, Buffer.from(text), options.mode);
   } catch (error) {
-    throw hostError("FILE_UNWRITABLE", { detail: `${path} (${systemErrorCode(error) ?? "unknown"})`, cause: error });
+    const code = systemErrorCode(error);
+    const hint = code === "EEXIST" ? { hint: "name a file that does not exist yet" } : {};
+    throw hostError("FILE_UNWRITABLE", { detail: `${path} (${code ?? "unknown"})`, ...hint, cause: error });
   }
 }
 

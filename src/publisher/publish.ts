@@ -177,7 +177,10 @@ function isOver(bundle: Uint8Array | string, rootDigest: string): boolean {
   }
 }
 
-/** The same model, sealed by the same signer in an earlier run that did not come to its end. */
+/**
+ * The same model, sealed by the same signer in an earlier run that did not come to its end. Fails with
+ * PUBLISHED_OTHERWISE where other files lie there.
+ */
 async function findSealed(
   options: PublishOptions,
   prefix: string,
@@ -191,7 +194,8 @@ async function findSealed(
   // The root digest binds contents and their order, not the names.
   const names = ({ resources }: VerifiedManifest) =>
     JSON.stringify(resources.map(({ name, digest }) => [name, digest]));
-  if (manifest.rootDigest !== wanted.rootDigest || names(manifest) !== names(wanted)) return undefined;
+  if (manifest.rootDigest !== wanted.rootDigest || names(manifest) !== names(wanted))
+    throw publisherError("PUBLISHED_OTHERWISE", { detail: `${store.uri} ${prefix} holds other files` });
   return { manifest, bundle: await read(SEALED_NAMES.bundle), seal: await read(SEALED_NAMES.seal), prefix };
 }
 

@@ -196,22 +196,33 @@ function check(values: Record<string, unknown>, origins: ReadonlyMap<string, { o
   return Object.freeze({ ...parsed.data, kms: Object.freeze([...parsed.data.kms]) as string[] });
 }
 
+const OUTSIDE = "modelkeep serve --listen HOST:PORT --public-url https://NAME:PORT --tls-certificate PEM --tls-key PEM";
+
 function checkTogether(config: Config): void {
   if ((config.tls_certificate === undefined) !== (config.tls_key === undefined)) {
-    throw serverError("CONFIG_INVALID", { detail: "tls_certificate and tls_key go together" });
+    throw serverError("CONFIG_INVALID", {
+      detail: "tls_certificate and tls_key go together",
+      hint: "modelkeep serve --tls-certificate PEM --tls-key PEM",
+    });
   }
   checkReferences(config);
   const { port } = splitListen(config.listen);
-  if (port > 65_535) throw serverError("CONFIG_INVALID", { detail: `listen: there is no port ${port}` });
+  if (port > 65_535)
+    throw serverError("CONFIG_INVALID", {
+      detail: `listen: there is no port ${port}`,
+      hint: "modelkeep serve --listen 127.0.0.1:8420",
+    });
   if (!isLoopback(config.listen) && config.public_url === undefined) {
     throw serverError("CONFIG_INVALID", {
       detail: `listen ${config.listen} is not loopback: say how clients reach it with public_url`,
+      hint: OUTSIDE,
     });
   }
   if (!isLoopback(config.listen) && config.tls_certificate === undefined && config.public_url?.startsWith("http:")) {
     throw serverError("CONFIG_INVALID", {
       detail:
         "outside loopback the server speaks TLS: set tls_certificate and tls_key, or an https public_url of the proxy in front",
+      hint: OUTSIDE,
     });
   }
 }

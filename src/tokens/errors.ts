@@ -43,7 +43,9 @@ export const tokenError = defineErrors("tokens", {
     status: 401,
     exit: EXIT.denied,
     title: "The server did not accept the one-time code",
-    hint: "modelkeep token issue --for WORKLOAD makes a new one",
+    hint:
+      "an administrator makes a new one: modelkeep token issue --for WORKLOAD; while there is no administrator, " +
+      "the server prints a new one each time it starts, and only the last one counts",
   },
   RENEWAL_REFUSED: {
     status: 401,

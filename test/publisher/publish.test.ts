@@ -65,7 +65,7 @@ test("published again it says so; another model under the same version is refuse
   assert.equal(again.already, true);
   assert.equal(again.model.package_id, first.model.package_id);
   writeFileSync(join(fixture.root, "config.json"), '{"model_type":"other"}');
-  await assert.rejects(publishSealed(fixture.options), { code: "SEALED_EXISTS" });
+  await assert.rejects(publishSealed(fixture.options), { code: "PUBLISHED_OTHERWISE" });
   const elsewhere = publishSealed({ ...fixture.options, prefix: "elsewhere" });
   await assert.rejects(elsewhere, { code: "PUBLISHED_OTHERWISE" });
 });
