@@ -1,11 +1,11 @@
-/** Sealing and opening by engine and number of cores, beside cp, openssl, age and gocryptfs, as ratios of one run; memory at 64 GiB. */
+/** Sealing and opening by engine and number of cores, beside cp, openssl, age and gocryptfs, as ratios of one run; memory at some GiB. */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AEAD_NAMES, type AeadName } from "../src/host/index.ts";
 import { newerNodeBinary } from "../tools/peers/places.ts";
-import { hugeFolder, MIB, makeModel, type Row, unmount } from "./sealing/model.ts";
+import { hugeFolder, MIB, makeModel, makeSharded, type Row, unmount } from "./sealing/model.ts";
 import { peers } from "./sealing/peers.ts";
 
 /** Each row that is ours is a process of its own, so that engine, memory and heap are its own. */
@@ -39,11 +39,12 @@ export async function run(): Promise<readonly Record<string, unknown>[]> {
   const huge = hugeFolder(folder, mib);
   try {
     const root = makeModel(join(folder, "model"), mib);
+    const sharded = makeSharded(root, join(folder, "sharded"));
     const places = [{ pages: "4 KiB", place: join(folder, "out") }, ...(huge ? [{ pages: "huge", place: huge }] : [])];
     const rows: Row[] = AEAD_NAMES.flatMap((engine) => ours(engine, ["memory"]));
     for (const { pages, place } of places) {
       mkdirSync(place, { recursive: true });
-      const own = AEAD_NAMES.flatMap((engine) => ours(engine, ["files", root, place]));
+      const own = AEAD_NAMES.flatMap((engine) => ours(engine, ["files", root, place, sharded]));
       rows.push(...withRatios([...peers(join(root, "weights.bin"), place), ...own], pages));
     }
     rows.push(...ours("koffi", ["sparse"]));

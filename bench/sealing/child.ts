@@ -1,6 +1,7 @@
-/** One process of the benchmark: `memory`, `files MODEL PLACE` or `sparse`; prints a row in each line. */
+/** One process of the benchmark: `memory`, `files MODEL PLACE SHARDED`, `once FOLDER` or `sparse`; prints a row in each line. */
+import { execFileSync } from "node:child_process";
 import { createHash, generateKeyPairSync } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -12,8 +13,8 @@ import { openIntoFolder, rewrapSealed, type SealOptions, sealModel } from "../..
 import { loadEcSigner, signModel, trustKeys, verifyBundle } from "../../src/signing/index.ts";
 import { best, MIB, type Row } from "./model.ts";
 
-const SPARSE_BYTES = 64 * 1024 * MIB;
-const [job = "", root = "", place = ""] = process.argv.slice(2);
+const SPARSE_BYTES = 8 * 1024 * MIB;
+const [job = "", root = "", place = "", sharded = ""] = process.argv.slice(2);
 
 const say = (row: Row) => process.stdout.write(`${JSON.stringify(row)}\n`);
 const peakMib = () => Math.round(process.resourceUsage().maxRSS / 1024);
@@ -64,8 +65,7 @@ async function inMemory(): Promise<void> {
     say({ ...row, what: `in memory, ${row.what}`, cores: 1, bytes: rounds * MIB });
 }
 
-async function prepare(model: string, keys: string) {
-  const signer = makeSigner();
+async function prepare(model: string, keys: string, signer = makeSigner()) {
   const trust = trustKeys([signer.publicKeyPem]);
   const uri = pathToFileURL(join(keys, "models.kek")).href;
   await createKeyFile(uri, random);
@@ -75,26 +75,41 @@ async function prepare(model: string, keys: string) {
   return { trust, wrapper, base: { root: model, bundle, manifest, signer, wrappers: [wrapper], prefix: "", random } };
 }
 
+/** Opens once on two cores what `files` sealed: a process of its own, without what other rounds left to the collector. */
+async function memoryOfOpening(): Promise<void> {
+  const wrapper = await openKeyWrapper(pathToFileURL(join(root, "models.kek")).href, { random });
+  const trust = trustKeys([readFileSync(join(root, "signer.pub"), "utf8")]);
+  const store = await openBlobStore(pathToFileURL(join(root, "sealed")).href);
+  await openIntoFolder({ store, prefix: "", trust, wrappers: [wrapper], random, threads: 2 }, join(root, "once"));
+  rmSync(join(root, "once"), { recursive: true, force: true });
+  say({ what: "modelkeep open, once", cores: 2, bytes: 0, peakMib: peakMib() });
+}
+
+function openedOnce(folder: string): void {
+  const out = execFileSync(process.execPath, [import.meta.filename, "once", folder], { encoding: "utf8" });
+  process.stdout.write(out);
+}
+
 async function files(): Promise<void> {
   const folder = mkdtempSync(join(place, "own-"));
   const { trust, wrapper, base } = await prepare(root, folder);
+  const shards = (await prepare(sharded, folder, base.signer)).base;
   const [sealed, output] = [join(folder, "sealed"), join(folder, "opened")];
   const store = await openBlobStore(pathToFileURL(sealed).href);
   const remove = (path: string) => () => rmSync(path, { recursive: true, force: true });
-  for (const threads of [1, 2])
-    say({
-      ...(await best("modelkeep seal", () => sealModel({ ...base, store, threads }), remove(sealed))),
-      cores: threads,
-    });
+  for (const [what, model] of Object.entries({ "modelkeep seal": base, "modelkeep seal, four files": shards }))
+    for (const threads of [1, 2])
+      say({
+        ...(await best(what, () => sealModel({ ...model, store, threads }), remove(sealed))),
+        cores: threads,
+      });
   await sealModel({ ...base, store });
   for (const threads of [1, 2]) {
     const open = () => openIntoFolder({ store, prefix: "", trust, wrappers: [wrapper], random, threads }, output);
-    say({
-      ...(await best("modelkeep open, every segment verified", open, remove(output))),
-      cores: threads,
-      peakMib: peakMib(),
-    });
+    say({ ...(await best("modelkeep open, every segment verified", open, remove(output))), cores: threads });
   }
+  writeFileSync(join(folder, "signer.pub"), base.signer.publicKeyPem);
+  openedOnce(folder);
   const rewrap = await best("modelkeep rewrap", () => rewrapSealed(store, "", [wrapper], [wrapper]));
   say({ what: rewrap.what, ...(rewrap.seconds === undefined ? {} : { seconds: rewrap.seconds }), bytes: 0 });
   rmSync(folder, { recursive: true, force: true });
@@ -147,5 +162,5 @@ async function sparse(): Promise<void> {
   });
 }
 
-await { memory: inMemory, files, sparse }[job as "memory"]();
+await { memory: inMemory, files, once: memoryOfOpening, sparse }[job as "memory"]();
 process.exit(0);

@@ -4,7 +4,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Row } from "./model.ts";
 
-const ROUNDS = 4;
+const ROUNDS = 3;
 
 function has(program: string): boolean {
   return spawnSync("which", [program], { stdio: "ignore" }).status === 0;

@@ -11,7 +11,8 @@ export const SEALING_LIMITS = {
   recipients: 16,
   /** The record of one finished file. */
   journalBytes: 64 * 1024,
-  /** Segments that a thread takes at once out of memory, and out of a file of this machine; powers of two. */
+  /** Segments that a thread seals at once, and opens at once out of memory or out of a file of this machine; powers of two. */
+  sealBatchSegments: 2,
   batchSegments: 4,
   localBatchSegments: 16,
   /** Files that are sealed side by side, so that their digests are made two at a time. */

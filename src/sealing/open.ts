@@ -126,9 +126,7 @@ function anotherModel() {
 async function openVerified(seal: VerifiedSeal, options: OpenOptions): Promise<VerifiedSeal> {
   const leafHash = usableLeafHash(seal);
   const total = seal.files.reduce((sum, file) => sum + file.bytes, 0);
-  const slotBytes = SEALING_LIMITS.batchSegments * FLOE_1_MIB.encryptedSegmentBytes;
-  const wanted = options.threads === undefined ? {} : { threads: options.threads };
-  const threads = await SealThreads.start({ workBytes: total, slotBytes, ...wanted });
+  const threads = await startOpening(total, options.threads);
   try {
     let before = 0;
     for (const file of seal.files) {
@@ -144,8 +142,13 @@ async function openVerified(seal: VerifiedSeal, options: OpenOptions): Promise<V
   }
 }
 
+export function startOpening(workBytes: number, threads?: number): Promise<SealThreads> {
+  const slotBytes = SEALING_LIMITS.batchSegments * FLOE_1_MIB.encryptedSegmentBytes;
+  return SealThreads.start({ workBytes, slotBytes, ...(threads === undefined ? {} : { threads }) });
+}
+
 /** The faster one of those in the seal that this machine has. Throws BLAKE3_MISSING. */
-function usableLeafHash({ leafHash }: VerifiedSeal): LeafHash {
+export function usableLeafHash({ leafHash }: Pick<VerifiedSeal, "leafHash">): LeafHash {
   const usable = layout.leafHashesOf(leafHash).filter(hasLeafHash).at(-1);
   if (!usable) throw hostError("BLAKE3_MISSING");
   return usable;

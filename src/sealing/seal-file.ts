@@ -208,7 +208,7 @@ class FileSealer {
     try {
       // What is open keeps another file's digest waiting: it is closed, come what may.
       if (this.#range.count === layout.segmentCount(this.#file.bytes)) this.#whole = streams.open();
-      for (const batch of batchesOf(this.#file.bytes, SEALING_LIMITS.batchSegments, threads.slots, this.#range)) {
+      for (const batch of batchesOf(this.#file.bytes, SEALING_LIMITS.sealBatchSegments, threads.slots, this.#range)) {
         if (this.#slots.size + 1 >= threads.slots) yield* this.#finishFirst(local);
         const filled = await filling;
         filling = this.#fill(source, batch);

@@ -234,7 +234,7 @@ export function startThreads(
   { threads, files = 1 }: { readonly threads?: number; readonly files?: number },
 ): Promise<SealThreads> {
   const workBytes = walked.reduce((sum, { bytes }) => sum + bytes, 0);
-  const slotBytes = SEALING_LIMITS.batchSegments * FLOE_1_MIB.encryptedSegmentBytes;
+  const slotBytes = SEALING_LIMITS.sealBatchSegments * FLOE_1_MIB.encryptedSegmentBytes;
   return SealThreads.start({ workBytes, slotBytes, files, ...(threads === undefined ? {} : { threads }) });
 }
 

@@ -1,12 +1,13 @@
 /** Files that one part sealed alone: whoever joins looks whether they are still what that part wrote. */
 
 import { ModelkeepError } from "../../base/index.ts";
-import { hasLeafHash, hostError, LEAF_BYTES, type SealThreads } from "../../host/index.ts";
+import { LEAF_BYTES, type SealThreads } from "../../host/index.ts";
 import { FLOE_1_MIB, FLOE_HEADER_BYTES, Floe } from "../floe.ts";
 import { deleteJournal } from "../journal.ts";
 import * as layout from "../layout.ts";
+import { startOpening, usableLeafHash } from "../open.ts";
 import { openSegments } from "../open-file.ts";
-import { type SealOptions, startThreads } from "../seal.ts";
+import type { SealOptions } from "../seal.ts";
 import type { PartsPlace } from "./plan.ts";
 import { notOurs } from "./records.ts";
 
@@ -33,10 +34,7 @@ export async function checkWholeFiles(
   for (const [index, piece] of pieces.entries())
     if (piece && isWhole(piece) && !(await isUntouched(place, piece))) opened.push([index, piece]);
   if (opened.length === 0) return;
-  const threads = await startThreads(
-    opened.map(([, { joined }]) => joined),
-    {},
-  );
+  const threads = await startOpening(opened.reduce((sum, [, { joined }]) => sum + joined.bytes, 0));
   try {
     for (const [index, file] of opened) await checkOne({ watch, place, leafHash, threads }, index, file);
   } finally {
@@ -89,8 +87,7 @@ async function checkOne(check: Check, index: number, { joined: file, part }: Who
 /** The list is the one of the record: that was looked at when the record was. */
 async function leavesOf({ place: { store, prefix }, leafHash }: Check, file: layout.SealedFile) {
   const hashes = layout.leafHashesOf(leafHash);
-  const usable = hashes.filter(hasLeafHash).at(-1);
-  if (!usable) throw hostError("BLAKE3_MISSING");
+  const usable = usableLeafHash({ leafHash });
   const list = layout.segmentCount(file.bytes) * LEAF_BYTES;
   const at = hashes.indexOf(usable) * list;
   return { leafHash: usable, leaves: await store.read(layout.blobName(prefix, file.leaves), at, at + list) };
