@@ -45,8 +45,8 @@ interface Side {
 }
 
 /** A process of its own, so that its memory is only its own; one JSON line asked, one answered. */
-function start(program: string, words: readonly string[]): Side {
-  const child = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] });
+function start(program: string, words: readonly string[], env: NodeJS.ProcessEnv = {}): Side {
+  const child = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, ...env } });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   return {
     async ask(request) {
@@ -183,7 +183,8 @@ export async function run(): Promise<readonly Record<string, unknown>[]> {
       const sum = Math.min(...Array.from({ length: rounds }, () => seconds(() => execFileSync("sha256sum", paths))));
       rows.push(row(count, "sha256sum, one core", { ours: sum, theirs: Infinity, peakKib: 0, theirPeakKib: 0 }));
       const sides = {
-        ours: start(process.execPath, [import.meta.filename]),
+        // As the command line keeps compiled code, and Python its own.
+        ours: start(process.execPath, [import.meta.filename], { NODE_COMPILE_CACHE: join(folder, "code") }),
         theirs: existsSync(modelSigningPython()) ? start(modelSigningPython(), [modelSigningScript]) : undefined,
       };
       const request = { model, signature: join(folder, "sig"), ...keys };

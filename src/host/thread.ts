@@ -1,4 +1,6 @@
 /** Threads of this package's own programs, which end without harm to the process. */
+import { getCompileCacheDir } from "node:module";
+import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 
 export interface ThreadOptions {
@@ -16,6 +18,7 @@ export function startThread({ program, data, heapMib, youngHeapMib }: ThreadOpti
   try {
     const worker = new Worker(program, {
       workerData: data,
+      env: environment(),
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: heapMib, maxYoungGenerationSizeMb: youngHeapMib },
     });
@@ -24,6 +27,12 @@ export function startThread({ program, data, heapMib, youngHeapMib }: ThreadOpti
   } catch {
     return undefined;
   }
+}
+
+/** A thread keeps compiled code only when its own environment says where: without it each start takes twice as long. */
+function environment(): NodeJS.ProcessEnv {
+  const ofThisVersion = getCompileCacheDir();
+  return ofThisVersion === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: dirname(ofThisVersion) };
 }
 
 function untilLoaded(worker: Worker): Promise<unknown> {

@@ -1,7 +1,8 @@
 /** The ends of threads, whatever they were doing. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { enableCompileCache, getCompileCacheDir } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -32,4 +33,17 @@ test("who ends the process waits for threads that are in the middle of their sta
   await worker.terminate();
   assert.ok(startThread({ program, data: "ends early", heapMib: 32, youngHeapMib: 4 }));
   await threadsHaveLoaded();
+});
+
+test("a thread finds the compiled code that its process keeps", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "modelkeep-thread-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  process.env.LOADED_FILE = join(folder, "loaded");
+  enableCompileCache(join(folder, "code"));
+  const program = new URL("./slow-thread.mjs", import.meta.url);
+  const worker = startThread({ program, data: "", heapMib: 32, youngHeapMib: 4 });
+  await threadsHaveLoaded();
+  assert.equal(readFileSync(process.env.LOADED_FILE, "utf8"), getCompileCacheDir());
+  assert.equal(process.env.NODE_COMPILE_CACHE, undefined, "programs that are started must not inherit it");
+  await worker?.terminate();
 });
