@@ -59,7 +59,9 @@ export class HeldLeases {
   /** Throws LEASE_LIMIT. */
   mustHaveRoom(holder: EntityRef): void {
     const { openLeases, openLeasesPerHolder } = SECRET_LIMITS;
-    if (this.#held.size >= openLeases) throw secretError("LEASE_LIMIT", { detail: `${openLeases} in this process` });
+    // Those of the server itself: workloads that take all the room do not stop the gateway.
+    if (this.#held.size >= openLeases && holder.type !== "Server")
+      throw secretError("LEASE_LIMIT", { detail: `${openLeases} in this process` });
     if ((this.#perHolder.get(entityText(holder)) ?? 0) >= openLeasesPerHolder)
       throw secretError("LEASE_LIMIT", { detail: `${openLeasesPerHolder} of one holder` });
   }

@@ -128,6 +128,7 @@ export class Leasing {
       issuedAt,
       expiresAt: issuedAt + ttlSeconds * 1000,
       grantedSeconds: ttlSeconds,
+      lastSeconds: ttlSeconds,
       uses: 1,
       ...(purpose === undefined ? {} : { purpose }),
       ...(maxUses === undefined ? {} : { maxUses }),
@@ -135,6 +136,10 @@ export class Leasing {
       ...(secret.rules?.maxLeases === undefined ? {} : { counted: true }),
       ...(source.upstream ? { upstream: source.upstream.id } : {}),
     };
+  }
+
+  async find(leaseId: string, holder: EntityRef): Promise<LeaseInfo> {
+    return toLeaseInfo(await this.#needOwn(leaseId, holder));
   }
 
   async use(leaseId: string, holder: EntityRef): Promise<{ lease: LeaseInfo; key: GuardedBytes }> {
@@ -358,7 +363,7 @@ function extend(lease: LeaseRecord, now: number, seconds: number): LeaseRecord {
   const expiresAt = Math.max(lease.expiresAt, now + seconds * 1000);
   const granted = grantedSeconds(lease) + Math.ceil((expiresAt - lease.expiresAt) / 1000);
   if (seconds < 1 || granted > SECRET_LIMITS.leaseLifeSeconds) throw secretError("LEASE_LIFE_OVER");
-  return { ...lease, expiresAt, grantedSeconds: granted, renewals: (lease.renewals ?? 0) + 1 };
+  return { ...lease, expiresAt, grantedSeconds: granted, lastSeconds: seconds, renewals: (lease.renewals ?? 0) + 1 };
 }
 
 function isMeant(filter: Exclude<LeaseFilter, { leaseId: string }>, lease: LeaseRecord): boolean {

@@ -63,6 +63,8 @@ const leaseRecord = z.object({
   expiresAt: z.int(),
   /** All the time that it was given, renewals included, in seconds. */
   grantedSeconds: z.int().optional(),
+  /** Of that what the check-out or the last renewal gave. */
+  lastSeconds: z.int().optional(),
   renewals: z.int().optional(),
   uses: z.int().optional(),
   maxUses: z.int().optional(),
@@ -137,6 +139,7 @@ export function toLeaseInfo(record: LeaseRecord): LeaseInfo {
     holder,
     issuedAt,
     expiresAt,
+    ttlSeconds: record.lastSeconds ?? Math.ceil((expiresAt - issuedAt) / 1000),
     uses: record.uses ?? 1,
     renewals: record.renewals ?? 0,
     ...(purpose === undefined ? {} : { purpose }),

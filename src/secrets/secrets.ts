@@ -40,6 +40,8 @@ export interface LeaseInfo {
   readonly purpose?: string;
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** What the check-out or the last renewal gave. */
+  readonly ttlSeconds: number;
   /** How often the value was taken out; the check-out is the first time. */
   readonly uses: number;
   readonly maxUses?: number;
@@ -121,6 +123,8 @@ export interface SecretService {
   /** Deletes every version and revokes every lease of it. */
   delete(name: string, options: ByOptions): Promise<void>;
   lease(name: string, options: LeaseOptions): Promise<Lease>;
+  /** An open lease of this holder; fails with LEASE_NOT_FOUND. */
+  findLease(leaseId: string, holder: EntityRef): Promise<LeaseInfo>;
   /** Takes the value out once more; the caller wipes it. Fails with LEASE_NOT_FOUND or LEASE_USED_UP. */
   use(leaseId: string, holder: EntityRef): Promise<{ readonly lease: LeaseInfo; readonly key: GuardedBytes }>;
   /** `ttlSeconds` from now on, if the lease's life and the secret's rules allow. LEASE_NOT_FOUND, LEASE_LIFE_OVER. */

@@ -305,6 +305,10 @@ class StoredSecrets implements SecretService {
     return this.#leasing.lease(name, options);
   }
 
+  findLease(leaseId: string, holder: EntityRef): Promise<LeaseInfo> {
+    return this.#leasing.find(leaseId, holder);
+  }
+
   use(leaseId: string, holder: EntityRef) {
     return this.#leasing.use(leaseId, holder);
   }

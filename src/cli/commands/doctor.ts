@@ -17,7 +17,7 @@ import { type HostPromise, hostPromises } from "../../loader/index.ts";
 import { configFolder, dataFolder, loadConfig } from "../../server/index.ts";
 import type { Command, CommandContext, CommandResult } from "../command.ts";
 import { credentialsPath } from "../credentials.ts";
-import { type LeakScan, runLeakTest } from "../leak-test/leak-test.ts";
+import { type LeakScan, memoryLevelOf, runLeakTest } from "../leak-test/leak-test.ts";
 import { findTee } from "./attest-collect.ts";
 
 const MIN_NODE_MAJOR = 24;
@@ -49,7 +49,9 @@ export const doctor: Command = {
       about: "uses a key for fifty calls on a server of its own, then searches memory, core file, disk and log for it",
     },
   ],
-  options: [{ flag: "--leak-test", about: "prove on this machine that no copy of a key stays behind; takes a minute" }],
+  options: [
+    { flag: "--leak-test", about: "prove on this machine that no copy of a key stays behind; takes some minutes" },
+  ],
   async run(context, input) {
     if (input.on("--leak-test")) return leakTest(context);
     const checks = [
@@ -62,7 +64,7 @@ export const doctor: Command = {
       await checkTee(context),
       ...(await checkModes(context)),
       checkClock(context.clock.now()),
-      await checkServer(context),
+      ...(await checkServer(context)),
       await checkAdvisories(context),
     ];
     const failed = checks.filter(({ status }) => status === "failed").length;
@@ -229,21 +231,31 @@ export function checkClock(now: number): Check {
 }
 
 /** Health without a token, so that an ended login does not look like a server that is down. */
-async function checkServer(context: CommandContext): Promise<Check> {
+async function checkServer(context: CommandContext): Promise<Check[]> {
   const api = await context.client().catch(toModelkeepError);
   if (!("call" in api)) {
     const hint = api.hint ?? "modelkeep login --server URL";
     const status = api.code === "NOT_LOGGED_IN" ? "warning" : "failed";
-    return { id: "server", status, about: api.title, hint };
+    return [{ id: "server", status, about: api.title, hint }];
   }
   try {
     const response = await systemFetch(`${api.serverUrl}/healthz`, { signal: context.signal, redirect: "error" });
     await response.body?.cancel();
-    return compareClocks(context, api.serverUrl, response);
+    return [compareClocks(context, api.serverUrl, response), ...(await checkServerMemory(context, api.serverUrl))];
   } catch {
     const hint = "start it with `modelkeep serve`, or log in to another: modelkeep login --server URL";
-    return { id: "server", status: "failed", about: `${api.serverUrl} does not answer`, hint };
+    return [{ id: "server", status: "failed", about: `${api.serverUrl} does not answer`, hint }];
   }
+}
+
+/** Where keys are used on the server, which is another machine perhaps; nothing when it does not show its metrics. */
+async function checkServerMemory({ signal }: CommandContext, url: string): Promise<Check[]> {
+  const response = await systemFetch(`${url}/metrics`, { signal, redirect: "error" });
+  const level = memoryLevelOf(response.ok ? await response.text() : "");
+  if (level === undefined) return [];
+  const hint = "on the server: modelkeep doctor says what it lacks; ulimit -l 8192";
+  const status = level === "plain" ? "failed" : "ok";
+  return [{ id: "memory-of-server", status, about: `${url} uses keys in ${level} memory`, hint }];
 }
 
 function compareClocks(context: CommandContext, url: string, response: Response): Check {

@@ -128,7 +128,12 @@ async function words(stage: Stage, needles: readonly Buffer[]): Promise<LeakScan
 /** Of the server that was tried. */
 async function levelOf({ admin }: Stage): Promise<string> {
   const metrics = await (await admin.fetch(`${admin.session.serverUrl}/metrics`)).text();
-  return /modelkeep_guarded_memory\{level="(\w+)"\}/.exec(metrics)?.[1] ?? "unknown";
+  return memoryLevelOf(metrics) ?? "unknown";
+}
+
+/** The kind of memory that a server says it uses keys in. */
+export function memoryLevelOf(metrics: string): string | undefined {
+  return /^modelkeep_guarded_memory\{level="(\w+)"\} 1$/m.exec(metrics)?.[1];
 }
 
 async function callAudit({ admin }: Stage): Promise<string> {

@@ -111,7 +111,8 @@ function leaseRoutes(services: SecretRouteServices): Implementation[] {
   return [
     ...takingRoutes(services),
     authenticated(contract.renewLease, async ({ params, body }, caller) => {
-      const ttl = body.ttl_seconds === undefined ? {} : { ttlSeconds: body.ttl_seconds };
+      const ttl = defined({ ttlSeconds: body.ttl_seconds });
+      await mustStillBeAllowed(services, caller, params.id ?? "", ttl);
       return leaseToWire(await secrets.renew(params.id ?? "", { holder: caller.principal, ...ttl }));
     }),
     authenticated(contract.listLeases, async (_request, caller) => {
@@ -162,10 +163,23 @@ function takingRoutes(services: SecretRouteServices): Implementation[] {
       }
     }),
     authenticated(contract.useLease, async ({ params, body }, caller) => {
+      await mustStillBeAllowed(services, caller, params.id ?? "");
       const { lease, key } = await secrets.use(params.id ?? "", caller.principal);
       return { lease: leaseToWire(lease), sealed: sealKey(key, lease.secretName, body) };
     }),
   ];
+}
+
+/** Policy may have changed since the check-out: what it forbids now is neither prolonged nor shown again. */
+async function mustStillBeAllowed(
+  services: SecretRouteServices,
+  caller: Caller,
+  leaseId: string,
+  renewal?: { readonly ttlSeconds?: number },
+): Promise<void> {
+  const { secretName: id, purpose, ttlSeconds } = await services.secrets.findLease(leaseId, caller.principal);
+  const context = { ...defined({ purpose }), ...(renewal ?? { ttlSeconds }) };
+  await requireDecision(services, caller, "checkoutSecret", { type: "Secret", id }, context);
 }
 
 /** A revocation ends the leases that it finds: one that was opened meanwhile is ended by who opened it. */
