@@ -18,7 +18,7 @@ export const SERVER_LIMITS = {
   /** Time for a client to end a TLS handshake, in milliseconds. */
   handshakeTimeoutMs: 10_000,
   /** Time for a client to take an answer of the API that is ready, in milliseconds. */
-  answerTimeoutMs: 60_000,
+  answerTimeoutMs: 120_000,
   connections: 10_000,
   /** Requests to the API of one principal that may be under way at once: each may hold a body in memory. */
   principalConcurrentRequests: 64,

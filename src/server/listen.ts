@@ -39,7 +39,9 @@ export async function listen(config: Config, ports: ListenPorts): Promise<Listen
     overrideGlobalObjects: false,
   });
   const handler: Handler = (req, res) => {
-    if (req.url === "/v1" || req.url?.startsWith("/v1/") || req.url?.startsWith("/v1?")) ports.gateway(req, res);
+    const refused = refusedHead(req);
+    if (refused !== undefined) res.writeHead(refused, { connection: "close" }).end();
+    else if (req.url === "/v1" || req.url?.startsWith("/v1/") || req.url?.startsWith("/v1?")) ports.gateway(req, res);
     else void api(req, res);
   };
   const server = await createServer(config, handler);
@@ -57,6 +59,12 @@ export async function listen(config: Config, ports: ListenPorts): Promise<Listen
   };
 }
 
+/** Two hosts would be read differently by a proxy in front (RFC 9112, section 3.2); Node drops what is over its count. */
+function refusedHead({ rawHeaders, headersDistinct }: http.IncomingMessage): number | undefined {
+  if (rawHeaders.length > 2 * SERVER_LIMITS.headersCount) return 431;
+  return (headersDistinct.host?.length ?? 0) > 1 ? 400 : undefined;
+}
+
 /** Who asks and does not read would keep his connection for ever, and the answer in memory. */
 function limitTaking(res: Pick<http.ServerResponse, "destroy" | "once">, timeoutMs: number): void {
   const timer = setTimeout(() => res.destroy(), timeoutMs);
@@ -69,7 +77,6 @@ async function createServer(config: Config, handler: Handler): Promise<http.Serv
     headersTimeout: SERVER_LIMITS.headersTimeoutMs,
     requestTimeout: SERVER_LIMITS.requestTimeoutMs,
     keepAliveTimeout: SERVER_LIMITS.keepAliveTimeoutMs,
-    maxHeadersCount: SERVER_LIMITS.headersCount,
     noDelay: true,
   };
   if (config.tls_certificate === undefined || config.tls_key === undefined) return http.createServer(options, handler);
