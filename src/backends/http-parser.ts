@@ -1,4 +1,4 @@
-/** Takes out of the HTTP parser what it keeps of the last replies: a reply of zeros, as long as any, is given to it. */
+/** Takes out of the HTTP parser what it keeps of the last replies: it is given a reply of zeros that is longer than them. */
 // undici's parser is WebAssembly, one for the process. It copies what it is given into one buffer, which grows by being freed
 // as it is, and stays until something as long overwrites it. The first reply of zeros is longer than anything that is read
 // at once, so that it never grows later.
