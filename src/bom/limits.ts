@@ -55,6 +55,10 @@ export const BOM_LIMITS = {
   /** In the arrays and objects of one record, all together. */
   advisoryValues: 1024 * 1024,
   advisoryRecords: 2_000_000,
+  /** How far the members of one dump may unpack, in bytes, and beyond the first 256 MiB as a multiple of the archive. */
+  dumpUnpackedBytes: 32 * 1024 * 1024 * 1024,
+  dumpFreeBytes: 256 * 1024 * 1024,
+  dumpRatio: 100,
   advisoryVersions: 100_000,
   advisoryEvents: 20_000,
   /** Packages of an index; each takes 32 bytes of its directory. */

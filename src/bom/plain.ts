@@ -65,5 +65,5 @@ function isTooDeep(text: string): boolean {
     else if (code === 0x0a) open = 0;
   }
   const steps = 2 * BOM_LIMITS.lockfileDepth;
-  return new RegExp(`^ {${steps}}|^\\s*(?:[-?] +){${BOM_LIMITS.lockfileDepth}}`, "m").test(text);
+  return new RegExp(`^ {${steps}}|^[ \\t]*(?:[-?] +){${BOM_LIMITS.lockfileDepth}}`, "m").test(text);
 }

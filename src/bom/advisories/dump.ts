@@ -49,9 +49,13 @@ async function* readFolder(path: string, depth: number, options: ReadOptions): A
 async function* readZip(path: string, options: ReadOptions): AsyncGenerator<DumpItem> {
   const source = await openFileSource(await files.realpath(path));
   try {
+    let unpacked = 0;
     for (const member of walkZipMembers(source, BOM_LIMITS.advisoryRecords)) {
       if (!member.name.endsWith(".json")) continue;
       const content = openZipMember(source, member, BOM_LIMITS.advisoryBytes);
+      unpacked += content.bytes;
+      if (isTooFar(unpacked, source.bytes))
+        throw bomError("ADVISORY_DUMP_INVALID", { detail: `${path} unpacks too far` });
       yield parseRecord(content.read(0, content.bytes), member.name, options);
     }
   } catch (error) {
@@ -60,6 +64,13 @@ async function* readZip(path: string, options: ReadOptions): AsyncGenerator<Dump
   } finally {
     source.close();
   }
+}
+
+/** Members may lie upon each other, so that a small archive has no end. */
+function isTooFar(unpackedBytes: number, archiveBytes: number): boolean {
+  const { dumpUnpackedBytes, dumpFreeBytes, dumpRatio } = BOM_LIMITS;
+  const most = Math.min(dumpUnpackedBytes, Math.max(dumpFreeBytes, archiveBytes * dumpRatio));
+  return unpackedBytes > most;
 }
 
 function parseRecord(bytes: Uint8Array, name: string, options: ReadOptions): DumpItem {

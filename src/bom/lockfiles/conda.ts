@@ -1,4 +1,5 @@
 /** Reads what conda and pixi install: environment.yml, conda-lock.yml, explicit lists, pixi.lock. */
+import { BOM_LIMITS } from "../limits.ts";
 import { normaliseName, purlOf } from "../packages.ts";
 import { asObject, listOf, parseYamlLock, textOf, textsOf, type Unknown } from "../plain.ts";
 import type { Library, LibraryHash } from "./component.ts";
@@ -75,7 +76,9 @@ function withPurls(library: Library, purls: unknown): Library {
 
 /** The name of the file: `name-version-build`. */
 export function packageOfUrl(url: string, hashes: readonly LibraryHash[], needs: readonly string[]): Library[] {
-  const [, name, version] = /([^/\s]+)-([^-/\s]+)-[^-/\s]+\.(?:conda|tar\.bz2)$/.exec(url) ?? [];
+  const file = url.slice(url.lastIndexOf("/") + 1);
+  if (file.length > BOM_LIMITS.textCharacters) return [];
+  const [, name, version] = /^(\S+)-([^-\s]+)-[^-\s]+\.(?:conda|tar\.bz2)$/.exec(file) ?? [];
   return name === undefined || version === undefined ? [] : [condaPackage(name, { version }, hashes, needs)];
 }
 
