@@ -57,16 +57,12 @@ export function guardReplies(socket: net.Socket, { headBytes, onEcho }: ReplyGua
   };
 }
 
-/** undici puts what it cannot parse into an error, as a string. */
-const quiet = Object.create(Buffer.prototype, {
-  subarray: {
-    value(this: Buffer, start?: number, end?: number): Buffer {
-      const part = Buffer.prototype.subarray.call(this, start, end);
-      part.toString = () => "";
-      return part;
-    },
-  },
-});
+/** undici puts the part that it cannot parse into an error, as a string. */
+function quietPart(this: Buffer, start?: number, end?: number): Buffer {
+  const part = Buffer.prototype.subarray.call(this, start, end);
+  part.toString = () => "";
+  return part;
+}
 
 /**
  * The parser has done with what it read when it reads again: nobody may keep a part of it. What a paused parser gives back
@@ -82,7 +78,8 @@ function wipeWhatWasRead(socket: net.Socket): void {
   socket.read = (size?: number): unknown => {
     wipe();
     last = read(size);
-    return last instanceof Uint8Array ? Object.setPrototypeOf(last, quiet) : last;
+    if (last instanceof Buffer) last.subarray = quietPart;
+    return last;
   };
   socket.unshift = (chunk: unknown, encoding?: BufferEncoding) =>
     unshift(chunk instanceof Uint8Array ? Buffer.from(chunk) : chunk, encoding);

@@ -27,6 +27,7 @@ const EARLIEST_CLOCK_MS = Date.UTC(2026, 0, 1);
 const MAX_SKEW_MS = 5_000;
 const MAX_ADVISORY_AGE_DAYS = 7;
 const DAY_MS = 86_400_000;
+const MAX_METRICS_BYTES = 4 * 1024 * 1024;
 const FASTER =
   "npm install koffi @napi-rs/blake-hash, and leave MODELKEEP_ENGINE unset: models open several times faster";
 const REINSTALL = "npm install koffi@latest, or MODELKEEP_ENGINE=crypto";
@@ -251,11 +252,23 @@ async function checkServer(context: CommandContext): Promise<Check[]> {
 /** Where keys are used on the server, which is another machine perhaps; nothing when it does not show its metrics. */
 async function checkServerMemory({ signal }: CommandContext, url: string): Promise<Check[]> {
   const response = await systemFetch(`${url}/metrics`, { signal, redirect: "error" });
-  const level = memoryLevelOf(response.ok ? await response.text() : "");
+  const level = memoryLevelOf(response.ok ? await readStart(response) : "");
   if (level === undefined) return [];
   const hint = "on the server: modelkeep doctor says what it lacks; ulimit -l 8192";
   const status = level === "plain" ? "failed" : "ok";
   return [{ id: "memory-of-server", status, about: `${url} uses keys in ${level} memory`, hint }];
+}
+
+/** As much of an answer as metrics can be. */
+async function readStart(response: Response): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of response.body ?? []) {
+    pieces.push(piece);
+    length += piece.length;
+    if (length > MAX_METRICS_BYTES) break;
+  }
+  return Buffer.concat(pieces).toString("latin1");
 }
 
 function compareClocks(context: CommandContext, url: string, response: Response): Check {
