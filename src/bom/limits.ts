@@ -30,6 +30,8 @@ export const BOM_LIMITS = {
   imageLayers: 512,
   /** Of an archive around the layers, which has three for each layer. */
   archiveMembers: 100_000,
+  /** How far an archive that is packed as a whole may unpack beyond 256 MiB: that goes into a file. */
+  archiveRatio: 20,
   /** Folders, links and files of programs and packages. */
   imageNodes: 2_000_000,
   /** All layers, unpacked. */

@@ -47,7 +47,7 @@ async function unpackTo(place: string, source: FileSource, signal: AbortSignal |
     for await (const chunk of unpackerOf(source.read(0, 4))?.(counted()) ?? []) {
       if (signal?.aborted) throw bomError("BOM_STOPPED");
       out += chunk.length;
-      if (isTooFar(out, packed) || out > BOM_LIMITS.imageUnpackedBytes)
+      if (isTooFar(out, packed, BOM_LIMITS.archiveRatio) || out > BOM_LIMITS.imageUnpackedBytes)
         throw bomError("IMAGE_INVALID", { detail: "the archive unpacks too far" });
       await handle.writeFile(chunk);
     }

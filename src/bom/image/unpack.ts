@@ -13,8 +13,8 @@ export async function* chunksOf(source: FileSource, start: number, end: number):
 }
 
 /** True for what unpacks further than anything that is honest. */
-export function isTooFar(unpackedBytes: number, packedBytes: number): boolean {
-  return unpackedBytes > FREE_BYTES && unpackedBytes > packedBytes * BOM_LIMITS.imageRatio;
+export function isTooFar(unpackedBytes: number, packedBytes: number, ratio: number = BOM_LIMITS.imageRatio): boolean {
+  return unpackedBytes > FREE_BYTES && unpackedBytes > packedBytes * ratio;
 }
 
 type Unpack = (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>;
