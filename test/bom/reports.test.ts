@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type JsonObject, type JudgedMatch, toHtml, toSarif } from "../../src/bom/index.ts";
+import { type JsonObject, type JudgedMatch, readVex, toHtml, toSarif } from "../../src/bom/index.ts";
 import { bomTool, sarifSchemaFile, schemaScript } from "../../tools/peers/bom-places.ts";
 import { PEERS_ABSENT } from "./peers.ts";
 import { temporaryFolder } from "./support.ts";
@@ -57,6 +57,83 @@ test("SARIF: as its schema wants it, whatever the weaknesses are called", (t) =>
   assert.equal(faultsOf(toSarif([], "bom.json")), "");
   const broken = toSarif(MATCHES, "bom.json") as { runs: { results: object[] }[] };
   assert.match(faultsOf({ ...broken, version: "2.0.0" } as JsonObject), /2\.0\.0/, "the schema is asked indeed");
+});
+
+const csaf = (more: object = {}) => ({
+  document: {
+    category: "csaf_vex",
+    csaf_version: "2.0",
+    title: "urllib3 in our models",
+    publisher: { category: "vendor", name: "Example", namespace: "https://example.org" },
+    tracking: {
+      current_release_date: "2026-05-01T00:00:00Z",
+      id: "EX-1",
+      initial_release_date: "2026-05-01T00:00:00Z",
+      revision_history: [{ date: "2026-05-01T00:00:00Z", number: "1", summary: "first" }],
+      status: "final",
+      version: "1",
+    },
+  },
+  product_tree: {
+    branches: [
+      {
+        category: "vendor",
+        name: "Example",
+        branches: [
+          {
+            category: "product_version",
+            name: "2.8.0",
+            product: {
+              name: "urllib3 2.8.0",
+              product_id: "P1",
+              product_identification_helper: { purl: "pkg:pypi/urllib3@2.8.0" },
+            },
+          },
+        ],
+      },
+    ],
+  },
+  vulnerabilities: [
+    {
+      cve: "CVE-2026-7777",
+      notes: [{ category: "description", text: "x" }],
+      product_status: { known_not_affected: ["P1"] },
+      flags: [{ label: "vulnerable_code_not_in_execute_path", product_ids: ["P1"] }],
+      threats: [{ category: "impact", details: "nothing connects", product_ids: ["P1"] }],
+    },
+  ],
+  ...more,
+});
+
+test("CSAF: what csaf-vex verifies and the schema allows is read as it is meant", (t) => {
+  if (!existsSync(bomTool("csaf-vex"))) return t.skip(PEERS_ABSENT);
+  const path = join(temporaryFolder(), "vex.json");
+  writeFileSync(path, JSON.stringify(csaf()));
+  assert.match(execFileSync(bomTool("csaf-vex"), ["verify", path], { encoding: "utf8" }), /Verification PASSED/);
+  const where = "import csaf_vex.verification as v, os; print(os.path.dirname(v.__file__))";
+  const folder = execFileSync(bomTool("python"), ["-c", where], { encoding: "utf8" }).trim();
+  const faults = (document: object) =>
+    execFileSync(bomTool("python"), [schemaScript, join(folder, "schemas/csaf_2_0.json")], {
+      input: JSON.stringify(document),
+      encoding: "utf8",
+    });
+  assert.equal(faults(csaf()), "");
+  assert.notEqual(faults(csaf({ product_tree: 7 })), "", "the schema is asked indeed");
+  assert.deepEqual(readVex(Buffer.from(JSON.stringify(csaf()))), {
+    format: "CSAF",
+    ignored: [],
+    statements: [
+      {
+        ids: ["CVE-2026-7777"],
+        products: ["pkg:pypi/urllib3@2.8.0"],
+        status: "not_affected",
+        justification: "vulnerable_code_not_in_execute_path",
+        impact: "nothing connects",
+        author: "Example",
+        timeMs: Date.parse("2026-05-01T00:00:00Z"),
+      },
+    ],
+  });
 });
 
 const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) =>

@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { root } from "../checks/source.ts";
 import { binaryOf, peersFolder } from "./places.ts";
 
-/** Validators of CycloneDX and SPDX, pip-audit, uv. */
+/** Validators of CSAF, CycloneDX and SPDX, pip-audit, uv. */
 export const bomToolsRequirements = [
+  "csaf-vex==0.1.0b5",
   "cyclonedx-python-lib[json-validation]==11.12.0",
   "pip-audit==2.10.1",
   "spdx-python-model==0.0.6",
