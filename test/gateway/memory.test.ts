@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { scanFile } from "../../src/cli/leak-test/scan.ts";
+import { SMALL_CORE_FLAGS } from "../../src/cli/leak-test/stage.ts";
 import { guardedMemoryLevel } from "../../src/host/index.ts";
 import { sealValue } from "../../src/secrets/index.ts";
 import { canRead, dumpCore, formsOf, makeCertificate, scan, talkTo } from "./memory-support.ts";
@@ -27,7 +28,7 @@ async function attack(t: TestContext, tls: boolean): Promise<void> {
   const server = certificate ? https.createServer(certificate, handler) : upstream.server;
   const upstreamPort = await listen(server as http.Server);
   const program = fileURLToPath(new URL("memory-child.ts", import.meta.url));
-  const child = fork(program, [folder], { execArgv: [], silent: false });
+  const child = fork(program, [folder], { execArgv: SMALL_CORE_FLAGS, silent: false });
   t.after(() => {
     child.kill("SIGKILL");
     server.closeAllConnections();

@@ -92,10 +92,13 @@ async function prepare(
   return enrolAt(context, serverUrl, code);
 }
 
+/** WebAssembly else reserves gigabytes of addresses, which gdb writes into a core file as zeros. */
+export const SMALL_CORE_FLAGS = ["--disable-wasm-trap-handler", "--wasm-max-mem-pages=1024"];
+
 /** Its debug log is on: all that it could say is said. */
 function startServer(folder: string) {
   const program = fileURLToPath(new URL("../../../bin/modelkeep.mjs", import.meta.url));
-  const flags = ["--heapsnapshot-signal=SIGUSR2", `--diagnostic-dir=${folder}`];
+  const flags = ["--heapsnapshot-signal=SIGUSR2", `--diagnostic-dir=${folder}`, ...SMALL_CORE_FLAGS];
   const words = ["serve", "--json", "--listen", "127.0.0.1:0", "--log-level", "debug"];
   const { env, execPath } = processInfo();
   const child = childProcess.spawn(
