@@ -51,6 +51,8 @@ export const BOM_LIMITS = {
   bomNesting: 32,
   /** Statements of a VEX document, or waivers. */
   vexStatements: 50_000,
+  /** Products, and weaknesses of products, that are looked at in the statements about the packages of one document. */
+  vexLooks: 500_000,
   nameCharacters: 214,
   versionCharacters: 256,
   advisoryBytes: 16 * 1024 * 1024,

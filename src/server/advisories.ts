@@ -1,6 +1,8 @@
 /** The index of advisories of the configuration, opened again when another one takes its place. */
+import { ModelkeepError } from "../base/index.ts";
 import {
   type AdvisoryIndex,
+  type AdvisoryMatch,
   countMatches,
   type ExploitationIndex,
   exploitationPath,
@@ -90,7 +92,7 @@ export class AdvisorySource {
       .filter(({ model }) => model === undefined || model === ref)
       .map((waiver) => ({ ...waiver, id: waiver.weakness }));
     const found = matchAdvisories(packagesOf(bom), this.#index, this.#exploitation);
-    const matches = judgeMatches(found, { statements, waivers: own, nowMs });
+    const matches = judgeOrIgnore(found, { statements, waivers: own, nowMs });
     const open = matches.filter(({ state }) => state === "open");
     const worst = open.map(({ severity }) => SEVERITIES.indexOf(severity)).reduce((a, b) => Math.max(a, b), -1);
     const waived = matches.filter(({ state }) => state === "waived").length;
@@ -116,4 +118,14 @@ async function identityOf(path: string): Promise<string> {
     [path, exploitationPath(path)].map((file) => files.stat(file, { bigint: true }).catch(() => undefined)),
   );
   return parts.map((stat) => (stat ? `${stat.dev}:${stat.ino}:${stat.mtimeNs}:${stat.size}` : "none")).join(" ");
+}
+
+/** A publisher whose statements are beyond the limits has said nothing: everything is open that nobody else waived. */
+function judgeOrIgnore(found: readonly AdvisoryMatch[], judgements: Parameters<typeof judgeMatches>[1]): JudgedMatch[] {
+  try {
+    return judgeMatches(found, judgements);
+  } catch (error) {
+    if (!(error instanceof ModelkeepError) || error.code !== "VEX_INVALID") throw error;
+    return judgeMatches(found, { ...judgements, statements: [] });
+  }
 }

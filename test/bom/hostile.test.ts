@@ -5,7 +5,15 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { ModelkeepError } from "../../src/base/index.ts";
-import { importAdvisories, readImage, readLockfile } from "../../src/bom/index.ts";
+import {
+  type AdvisoryMatch,
+  BOM_LIMITS,
+  importAdvisories,
+  judgeMatches,
+  readImage,
+  readLockfile,
+  type VexStatement,
+} from "../../src/bom/index.ts";
 import { zip } from "../scan/support.ts";
 import { record, temporaryFolder, writeFolder } from "./support.ts";
 import { ociLayout, tarOf } from "./tar-support.ts";
@@ -105,4 +113,36 @@ test("texts of one thing repeated take as long as they are, and not the square o
     }
     assert.ok(performance.now() - started < MOST_MS, `${name} took ${performance.now() - started} ms`);
   }
+});
+
+function vexOf(ids: readonly string[], products: readonly string[]): VexStatement {
+  return { ids, products, status: "not_affected", impact: "so they say", timeMs: 0 };
+}
+
+const weaknesses = (count: number): AdvisoryMatch[] =>
+  Array.from({ length: count }, (_, at) => ({
+    ...{ ecosystem: "PyPI", package: "torch", version: "2.5.0", purl: "pkg:pypi/torch@2.5.0" },
+    ...{ id: `PYSEC-${at}`, aliases: [`CVE-2026-${at}`], severity: "high", score: 7.5, malware: false, kev: false },
+    ...{ fixed: [], summary: "" },
+  }));
+
+test("statements about other products, and of every weakness, do not make each match look at all of them", () => {
+  const matches = weaknesses(2_000);
+  const elsewhere = Array.from({ length: 50_000 }, (_, at) => `pkg:pypi/other-${at}@1.0`);
+  const all = matches.map(({ id }) => id);
+  const about = vexOf(all.slice(1), [...elsewhere, "pkg:pypi/torch"]);
+  const idle = Array.from({ length: 40_000 }, (_, at) => vexOf([`CVE-2020-${at}`], ["pkg:pypi/torch"]));
+  const start = performance.now();
+  const judged = judgeMatches(matches, { statements: [...idle, about], nowMs: 0 });
+  assert.ok(performance.now() - start < 5_000, `${performance.now() - start} ms`);
+  assert.deepEqual(
+    judged.filter(({ state }) => state === "open").map(({ id }) => id),
+    ["PYSEC-0"],
+  );
+});
+
+test("statements beyond the limit are an error, and not half read", () => {
+  const products = Array.from({ length: 1_000 }, () => "pkg:pypi/torch");
+  const statements = Array.from({ length: BOM_LIMITS.vexLooks / 1_000 + 1 }, () => vexOf(["PYSEC-0"], products));
+  assert.throws(() => judgeMatches(weaknesses(1), { statements, nowMs: 0 }), { code: "VEX_INVALID" });
 });

@@ -1,8 +1,11 @@
 /** What ends with a token: the leases that were taken with it, here, on other replicas, and where they were lent. */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import type { Caller } from "../../src/base/index.ts";
 import * as contract from "../../src/contract/index.ts";
 import { createReceiver } from "../../src/secrets/index.ts";
+import { type TokenRouteServices, tokenRoutes } from "../../src/server/routes/tokens.ts";
+import { type TokenService, tokenError } from "../../src/tokens/index.ts";
 import { NO_OPENBAO, startVault } from "../backends/peers.ts";
 import { codeOf } from "../sealing/support.ts";
 import { startTestServer, type TestServer } from "./support.ts";
@@ -95,4 +98,31 @@ test("a check-out that is under way while its token ends leaves no lease", async
     assert.deepEqual(await openLeases(api), [], `round ${round}`);
   }
   await untilUpstream(0, upstream);
+});
+
+/** Answers as the two services do, one of which is out of order. */
+function withBroken(revoke: TokenService["revoke"]) {
+  const ended: unknown[] = [];
+  const services = {
+    tokens: { revoke, show: async () => undefined },
+    secrets: { revoke: async (filter: unknown) => [ended.push(filter)].map(String) },
+    authorizer: () => ({ decide: () => ({ allowed: true, policies: [] }) }),
+    recorder: { record: async () => undefined },
+  } as unknown as TokenRouteServices;
+  const route = tokenRoutes(services).find(({ route: { id } }) => id === "revokeToken");
+  const caller = { principal: { type: "Admin", id: "admin" }, groups: [], tokenId: "token_1" } as unknown as Caller;
+  const request = { params: {}, body: { principal: app }, method: "POST", url: "", header: () => undefined };
+  return { ended, ask: async () => route?.handle(request, caller) };
+}
+
+test("a revocation of which the tokens' half fails is no success, whatever leases it ended", async () => {
+  const broken = withBroken(async () => {
+    throw new Error("the database went away");
+  });
+  await assert.rejects(broken.ask(), /went away/);
+  assert.equal(broken.ended.length, 1, "the leases end all the same");
+  const none = withBroken(async () => {
+    throw tokenError("PRINCIPAL_NOT_FOUND");
+  });
+  assert.deepEqual(await none.ask(), { principal: app, codes: 0, keys: 0, tokens: 0, leases: 1 });
 });

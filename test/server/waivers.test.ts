@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Caller, silentLog } from "../../src/base/index.ts";
-import { importAdvisories, openAdvisories, type VexStatement } from "../../src/bom/index.ts";
+import { BOM_LIMITS, importAdvisories, openAdvisories, type VexStatement } from "../../src/bom/index.ts";
 import * as contract from "../../src/contract/index.ts";
 import { systemRandom } from "../../src/host/index.ts";
 import { publishSealed } from "../../src/publisher/index.ts";
@@ -256,4 +256,17 @@ test("only the publisher speaks for his model, about this model, and with a reas
   assert.deepEqual(read(analysis({})), [], "without a reason");
   for (const bom of [undefined, null, 7, [], { bomFormat: "CycloneDX", vulnerabilities: [null, { id: 7 }] }])
     assert.deepEqual(read(bom), []);
+});
+
+test("a publisher whose statements are beyond the limit has closed nothing, and stops no other match", async () => {
+  const source = await AdvisorySource.open(await indexOf(about));
+  try {
+    const bom = { bomFormat: "CycloneDX", components: [{ type: "library", purl: PURL }] };
+    const many = Array.from({ length: BOM_LIMITS.vexLooks + 1 }, () => PURL);
+    const statements = [{ ...NOT_AFFECTED, products: many }];
+    const { matches, counts, notAffected } = source.assess({ ref: "m@1", bom, statements, waivers: [] }, Date.now());
+    assert.deepEqual([matches.map(({ state }) => state), counts.critical, notAffected], [["open"], 1, 0]);
+  } finally {
+    source.close();
+  }
 });

@@ -1,5 +1,5 @@
 /** Answers the routes of tokens: enrolment, listing, revocation, and who the caller is. */
-import type { EntityRef } from "../../base/index.ts";
+import { type EntityRef, ModelkeepError } from "../../base/index.ts";
 import * as contract from "../../contract/index.ts";
 import type { SecretService } from "../../secrets/index.ts";
 import type { RevokeTarget, TokenInfo, TokenService } from "../../tokens/index.ts";
@@ -54,11 +54,13 @@ export function tokenRoutes(services: TokenRouteServices): Implementation[] {
 async function endAccess({ tokens, secrets }: TokenRouteServices, target: RevokeTarget, by: EntityRef) {
   const token = "tokenId" in target ? await tokens.show(target.tokenId) : undefined;
   const holder = "tokenId" in target ? token?.principal : target.principal;
-  const revoked = await tokens.revoke(target, { by }).catch((error) => error);
+  const revoked = await tokens.revoke(target, { by }).catch((error: unknown) => ({ error }));
   const filter = holder && { holder, ...(token ? { boundTo: token.keyThumbprint } : {}) };
   const leases = filter ? (await secrets.revoke(filter, { by })).length : 0;
-  if (!(revoked instanceof Error)) return { ...revoked, leases };
-  if (leases === 0 || "tokenId" in target) throw revoked;
+  if (!("error" in revoked)) return { ...revoked, leases };
+  const { error } = revoked;
+  const hadNothingElse = error instanceof ModelkeepError && error.code === "PRINCIPAL_NOT_FOUND";
+  if (!hadNothingElse || leases === 0 || "tokenId" in target) throw error;
   return { principal: target.principal, codes: 0, keys: 0, tokens: 0, leases };
 }
 
