@@ -2,7 +2,7 @@
 import { type EntityRef, ModelkeepError } from "../../base/index.ts";
 import * as contract from "../../contract/index.ts";
 import type { SecretService } from "../../secrets/index.ts";
-import type { RevokeTarget, TokenInfo, TokenService } from "../../tokens/index.ts";
+import type { TokenInfo, TokenService } from "../../tokens/index.ts";
 import { authenticated, type Implementation } from "../handler.ts";
 import { type PolicyPorts, requireDecision } from "./require.ts";
 
@@ -32,7 +32,7 @@ export function tokenRoutes(services: TokenRouteServices): Implementation[] {
       return { tokens: (await tokens.list()).map(toWire) };
     }),
     authenticated(contract.revokeToken, async ({ body }, caller) => {
-      const target: RevokeTarget = "token" in body ? { tokenId: body.token } : body;
+      const target: Target = "token" in body ? { tokenId: body.token } : body;
       const own = "tokenId" in target && target.tokenId === caller.tokenId;
       if (!own) await requireDecision(services, caller, "revokeToken", LOCAL);
       return endAccess(services, target, caller.principal);
@@ -47,11 +47,13 @@ export function tokenRoutes(services: TokenRouteServices): Implementation[] {
   ];
 }
 
+type Target = { readonly tokenId: string } | { readonly principal: TokenInfo["principal"] };
+
 /**
  * Tokens first: a check-out that is under way looks at its token once more when its lease is open. Leases end also for a
  * principal whose tokens ended before.
  */
-async function endAccess({ tokens, secrets }: TokenRouteServices, target: RevokeTarget, by: EntityRef) {
+async function endAccess({ tokens, secrets }: TokenRouteServices, target: Target, by: EntityRef) {
   const token = "tokenId" in target ? await tokens.show(target.tokenId) : undefined;
   const holder = "tokenId" in target ? token?.principal : target.principal;
   const revoked = await tokens.revoke(target, { by }).catch((error: unknown) => ({ error }));
