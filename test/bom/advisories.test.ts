@@ -1,10 +1,13 @@
 /** Matching against OSV: the recorded ground truth by name, the rules one by one, and an index that refuses damage. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { ModelkeepError } from "../../src/base/index.ts";
+import { BlockPacker } from "../../src/bom/advisories/block.ts";
+import type { AdvisoryRecord } from "../../src/bom/advisories/record.ts";
 import {
   type AdvisoryIndex,
   type AdvisoryMatch,
@@ -273,6 +276,43 @@ test("a record of many megabytes is read with more memory; one beyond its limits
       return error.detail?.endsWith(`dense-${at}.json`) === true;
     });
   }
+  assert.deepEqual(readFileSync(into), before);
+  assert.deepEqual(readdirSync(dirname(into)), ["a.idx"]);
+});
+
+test("what a package's block is said to take holds its versions too: it is written as long as it is read", () => {
+  const packer = new BlockPacker("PyPI\npé");
+  const parts = { aliases: [], summary: "", severity: { level: "high", score: 7, source: "x" }, ranges: [] };
+  for (const at of [0, 1, 2]) {
+    const versions = Array.from({ length: 500 }, (_, each) => `1.${each + 250 * at}."é`);
+    const said = packer.add({ id: `A-${at}`, versions, ...parts } as unknown as AdvisoryRecord);
+    assert.ok(said - packer.pack().length === 1, `${said} bytes, ${packer.pack().length} written`);
+  }
+});
+
+/** A file of this process may be no longer, as on a disk that becomes full: what fits of a write is written. */
+function importWithin(kibibytes: number, from: string, into: string): string {
+  const index = new URL("../../src/bom/index.ts", import.meta.url).href;
+  const program = `import { importAdvisories } from ${JSON.stringify(index)};
+    const [from, into] = ${JSON.stringify([from, into])};
+    const say = (text) => process.stdout.write(text);
+    await importAdvisories({ from: [from], into }).then(() => say("imported"), ({ code }) => say(code));`;
+  const shell = `trap '' XFSZ; ulimit -f ${kibibytes}; exec "$0" --input-type=module -e "$1"`;
+  return execFileSync("bash", ["-c", shell, process.execPath, program], { encoding: "utf8" });
+}
+
+test("a disk that becomes full with the last bytes is an error, and the index that was there stays", async () => {
+  const into = join(temporaryFolder(), "a.idx");
+  const records = Array.from({ length: 5_000 }, (_, at) => ({
+    name: `${at}.json`,
+    data: Buffer.from(record(`A-${at}`, `package-${at}`, range({ introduced: "0" }))),
+  }));
+  const from = join(writeFolder({ "dump.zip": zip(records) }), "dump.zip");
+  await importAdvisories({ from: [from], into });
+  const before = readFileSync(into);
+  const kibibytes = Math.floor(before.length / 1024);
+  assert.equal(importWithin(kibibytes + 1, from, into), "imported");
+  assert.equal(importWithin(kibibytes - 32, from, into), "FILE_UNWRITABLE");
   assert.deepEqual(readFileSync(into), before);
   assert.deepEqual(readdirSync(dirname(into)), ["a.idx"]);
 });

@@ -14,6 +14,9 @@ interface Block {
   readonly records: readonly Packed[];
 }
 
+/** Around key, records and versions. */
+const FRAME_BYTES = '{"key":,"records":[],"versions":[]}'.length;
+
 /** Takes records one after the other, so that a package with thousands of them needs the memory of one. */
 export class BlockPacker {
   readonly #key: string;
@@ -23,11 +26,16 @@ export class BlockPacker {
 
   constructor(key: string) {
     this.#key = key;
+    this.#bytes = Buffer.byteLength(JSON.stringify(key)) + FRAME_BYTES;
   }
 
-  /** Bytes so far. */
+  /** Bytes so far, those of the versions included. */
   add({ versions, ...rest }: AdvisoryRecord): number {
-    for (const version of versions) if (!this.#places.has(version)) this.#places.set(version, this.#places.size);
+    for (const version of versions) {
+      if (this.#places.has(version)) continue;
+      this.#places.set(version, this.#places.size);
+      this.#bytes += Buffer.byteLength(JSON.stringify(version)) + 1;
+    }
     const packed: Packed = { ...rest, runs: runsOf(versions, this.#places) };
     const bytes = Buffer.from(`${this.#records.length === 0 ? "" : ","}${JSON.stringify(packed)}`);
     this.#records.push(bytes);

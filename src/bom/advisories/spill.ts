@@ -1,6 +1,6 @@
 /** Records on their way into the index: their bytes in a file, where they lie outside of the heap. */
 import { createHash } from "node:crypto";
-import type { files } from "../../host/index.ts";
+import { type files, hostError, systemErrorCode } from "../../host/index.ts";
 
 const FLUSH_BYTES = 256 * 1024;
 const HASH_BYTES = 16;
@@ -30,22 +30,38 @@ export class Appender {
     if (this.#held >= FLUSH_BYTES) await this.flush();
   }
 
+  /** Throws FILE_UNWRITABLE. */
   async flush(): Promise<void> {
     const bytes = Buffer.concat(this.#parts);
     this.#parts = [];
     this.#held = 0;
-    await this.handle.write(bytes, 0, bytes.length, this.position - bytes.length);
+    const start = this.position - bytes.length;
+    // A disk that is full takes a part, and says so when it is asked for the rest.
+    for (let done = 0; done < bytes.length; ) {
+      const length = bytes.length - done;
+      const { bytesWritten } = await this.handle.write(bytes, done, length, start + done).catch(unwritable);
+      done += bytesWritten;
+    }
   }
 
   async read(start: number, length: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafe(length);
-    await this.handle.read(buffer, 0, length, start);
+    const buffer = Buffer.alloc(length);
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await this.handle.read(buffer, done, length - done, start + done);
+      if (bytesRead === 0) throw new RangeError("the file ended before what was written");
+      done += bytesRead;
+    }
     return buffer;
   }
 
   close(): Promise<void> {
     return this.handle.close();
   }
+}
+
+function unwritable(error: unknown): never {
+  const detail = `an index of advisories (${systemErrorCode(error) ?? "unknown"})`;
+  throw hostError("FILE_UNWRITABLE", { detail, cause: error });
 }
 
 /** Where a piece lies in the file. */
