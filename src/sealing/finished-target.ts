@@ -26,7 +26,8 @@ export interface SmallBlob {
 
 /**
  * In the order in which they are written, and nothing is written yet: a target gets all of them or none. Each is
- * written under the condition that the target's is still the one that was looked at. Throws SEALED_EXISTS.
+ * written under the condition that the target's is still the one that was looked at, where the store names what it holds:
+ * a folder does not. Throws SEALED_EXISTS.
  */
 export async function smallBlobs(from: SealedPlace, to: SealedPlace, replaced: Replaced): Promise<SmallBlob[]> {
   const { envelope, bundle, bom, findings, seal } = layout.NAMES;

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { existsSync } from "node:fs";
 import { test } from "node:test";
-import { openBlobStore, storeSettings } from "../../src/artifact/index.ts";
+import { type BlobPiece, openBlobStore, storeSettings } from "../../src/artifact/index.ts";
 import type { AccessTokens } from "../../src/backends/index.ts";
 import { parseOciUri } from "../../src/backends/oci/place.ts";
 import { parseS3Uri } from "../../src/backends/s3/place.ts";
@@ -170,6 +170,30 @@ test("Google: a part whose answer is lost is asked for, and a session elsewhere 
   await store.write("a", [bytes]);
   proxy.break(() => undefined);
   assert.ok(bytes.equals(await store.readAll("a", bytes.length)));
+});
+
+test("Google: a join goes on when the answer of a composition is lost", async (t) => {
+  if (typeof fakeGcs === "string") return t.skip(fakeGcs);
+  const proxy = await FaultyProxy.start(fakeGcs.origin);
+  const env = { STORAGE_EMULATOR_HOST: proxy.origin };
+  const limits = { ...QUICK, composedObjects: 2 };
+  const store = await openBlobStore(fakeGcs.uri("lost-join"), { env, random, limits });
+  const pieces: BlobPiece[] = [];
+  for (const name of ["p/0", "p/1", "p/2"]) {
+    await store.write(name, [Buffer.from(name)]);
+    pieces.push({ name, tag: (await store.stat(name))?.tag ?? "", bytes: name.length });
+  }
+  // This server does not hold a composition to its condition; Google does, and finds what the first try made.
+  const seen = new Set<string>();
+  proxy.break(({ method, path }) => {
+    if (method !== "POST" || !path.includes("/compose")) return undefined;
+    if (!seen.has(path)) return { loseAnswer: seen.add(path).size > 0 };
+    return path.includes("ifGenerationMatch=0") ? { status: 412 } : undefined;
+  });
+  await store.join?.("whole", pieces, { scratch: "scratch/" });
+  proxy.break(() => undefined);
+  assert.equal(Buffer.from(await store.readAll("whole", 100)).toString(), "p/0p/1p/2");
+  assert.equal(seen.size, 3);
 });
 
 test("the settings of a store are those that it looks at itself, and none for a folder", () => {
