@@ -66,7 +66,8 @@ function refusedHead({ rawHeaders, headersDistinct }: http.IncomingMessage): num
 }
 
 /** Who asks and does not read would keep his connection for ever, and the answer in memory. */
-function limitTaking(res: Pick<http.ServerResponse, "destroy" | "once">, timeoutMs: number): void {
+function limitTaking(res: Pick<http.ServerResponse, "closed" | "destroy" | "once">, timeoutMs: number): void {
+  if (res.closed) return;
   const timer = setTimeout(() => res.destroy(), timeoutMs);
   res.once("close", () => clearTimeout(timer));
 }

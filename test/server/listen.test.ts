@@ -40,6 +40,30 @@ test("an answer that nobody takes is given up, and others are answered meanwhile
   assert.ok(read < UNREAD_BYTES, `${read} bytes were kept for who did not read`);
 });
 
+test("who goes away before the answer is there leaves no timer behind", { timeout: 60_000 }, async (t) => {
+  const answered = Promise.withResolvers<void>();
+  const gone = Promise.withResolvers<void>();
+  const app = new Hono().get("/late", async (c) => {
+    await gone.promise;
+    setImmediate(answered.resolve);
+    return c.text("late");
+  });
+  const server = await listen(await configOf(newFolder()), { app, gateway: (_req, res) => void res.end() });
+  t.after(() => server.close(0));
+  const { port } = new URL(server.url);
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const before = timers();
+  const client = connect(Number(port), "127.0.0.1").on("error", () => undefined);
+  client.write(`GET /late HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`);
+  await sleep(200);
+  client.destroy();
+  await sleep(200);
+  gone.resolve();
+  await answered.promise;
+  await sleep(100);
+  assert.ok(timers() <= before, `${timers()} timers, ${before} before`);
+});
+
 test("heads that others would read differently, and heads without end, reach neither the API nor the gateway", async (t) => {
   const reached: string[] = [];
   const app = new Hono().all("*", (c) => {
