@@ -47,7 +47,11 @@ export function createServerIdentity({ store, clock, random, publicUrl }: Identi
   const rsa = createRsaKeys({ store, clock });
   const keys = {
     published: async () => [...(await ec.published()), ...(await rsa.published())],
-    rotate: async () => [...(await ec.rotate()), ...(await rsa.rotate())],
+    async rotate() {
+      // Kept for longer: where there is room for another of these there is room for both.
+      const rsaKeys = await rsa.rotate();
+      return [...(await ec.rotate()), ...rsaKeys];
+    },
   };
   if (issuer === undefined) return { issuer, keys, issue: undefined };
   const signWith = { ES256: byEc(ec), RS256: rsa.sign };

@@ -1,5 +1,6 @@
 /** The server as an identity provider: what it signs under both algorithms, read by jose; rotation, replicas, damage. */
 import assert from "node:assert/strict";
+import { createHash, generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
 import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, jwtVerify } from "jose";
 import { utf8 } from "../../src/base/index.ts";
@@ -70,4 +71,22 @@ test("private halves of ended keys are gone at once, public ones after a day; ke
   assert.equal(await codeOf(() => identity.keys.published()), "IDENTITY_KEY_DAMAGED");
   await store.put("identity-rsa-keys", "another-name", utf8("{}"));
   assert.equal(await codeOf(() => tokenOf(identity, "RS256")), "IDENTITY_KEY_DAMAGED");
+});
+
+test("a rotation that one of the two algorithms refuses changes neither", async () => {
+  const clock = new FakeClock();
+  const { identity, store } = open(new MemoryShared(), clock);
+  await identity.keys.published();
+  const retired = clock.now();
+  for (let count = 1; count < SERVER_LIMITS.identityKeys; count++) {
+    const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 1024 });
+    const { e, kty, n } = publicKey.export({ format: "jwk" });
+    const kid = createHash("sha256").update(JSON.stringify({ e, kty, n })).digest("base64url");
+    const pem = publicKey.export({ type: "spki", format: "pem" });
+    const about = { public_key: pem, created_at: retired, retired_at: retired };
+    await store.put("identity-rsa-keys", kid, utf8(JSON.stringify(about)));
+  }
+  const before = await identity.keys.published();
+  assert.equal(await codeOf(() => identity.keys.rotate()), "IDENTITY_KEYS_LIMIT");
+  assert.deepEqual(await identity.keys.published(), before);
 });
