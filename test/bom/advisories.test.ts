@@ -7,6 +7,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { ModelkeepError } from "../../src/base/index.ts";
 import { BlockPacker } from "../../src/bom/advisories/block.ts";
+import { buildIndex } from "../../src/bom/advisories/build-index.ts";
 import type { AdvisoryRecord } from "../../src/bom/advisories/record.ts";
 import {
   type AdvisoryIndex,
@@ -336,6 +337,23 @@ test("ten thousand packages: each is found, in the same bytes whatever the order
     assert.deepEqual(idsOf(matchAdvisories([parsePackage(`pypi:package-${at}@0.${at}`)], index)), [`A-${at}`]);
   assert.deepEqual(matchAdvisories([parsePackage("pypi:package-10000@0")], index), []);
   index.close();
+});
+
+test("no index of more packages is written than can be opened", async () => {
+  const folder = temporaryFolder();
+  const records = Array.from({ length: 10 }, (_, at) => [`${at}.json`, record(`A-${at}`, `package-${at}`, range())]);
+  const plan = {
+    from: [writeFolder(Object.fromEntries(records))],
+    ...{ index: join(folder, "a.idx"), spill: join(folder, "spill"), recordBytes: BOM_LIMITS.advisoryBytes },
+  };
+  const open = async (packages: number) => {
+    await buildIndex({ ...plan, packages }, () => undefined);
+    const index = await openAdvisories(plan.index);
+    index.close();
+    return index.packages;
+  };
+  assert.equal(await open(11), 11, "one of them says that the ecosystem is covered");
+  await assert.rejects(open(10), { code: "ADVISORY_DUMP_INVALID" });
 });
 
 test("dumps that are none change nothing", async () => {

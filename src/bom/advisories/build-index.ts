@@ -17,6 +17,8 @@ export interface BuildPlan {
   readonly spill: string;
   /** Of the largest record, in bytes. */
   readonly recordBytes: number;
+  /** How many packages there may be: an index of more is refused when it is opened. */
+  readonly packages: number;
 }
 
 /** How far it is: records so far, or a record that is large enough to be named if it should be too large. */
@@ -41,7 +43,7 @@ export async function buildIndex(
   const spill = new Appender(await files.open(plan.spill, "w+"));
   try {
     const { places, ecosystems, ...report } = await spillRecords(plan, spill, tell, signal);
-    const entries = await writeIndex(plan.index, spill, places, report.records);
+    const entries = await writeIndex(plan, spill, places, report.records);
     return { ...report, packages: entries - ecosystems };
   } finally {
     await spill.close();
@@ -100,13 +102,15 @@ interface Seen {
 }
 
 /** Returns the number of entries. */
-async function writeIndex(path: string, spill: Appender, places: Places, records: number): Promise<number> {
-  const handle = await files.open(path, "w");
+async function writeIndex(plan: BuildPlan, spill: Appender, places: Places, records: number): Promise<number> {
+  const handle = await files.open(plan.index, "w");
   try {
     const out = new Appender(handle);
     await out.append(new Uint8Array(INDEX_LAYOUT.headerBytes));
     const directory = new Entries();
     for (const { hash, pieces } of places.groups()) {
+      if (directory.count >= plan.packages)
+        throw bomError("ADVISORY_DUMP_INVALID", { detail: `over ${plan.packages} packages` });
       const block = await packPieces(spill, pieces);
       const entry = directory.next();
       hash.copy(entry);

@@ -25,7 +25,8 @@ export interface ImportOptions {
 export async function importAdvisories(options: ImportOptions): Promise<ImportReport> {
   await files.mkdir(dirname(options.into), { recursive: true });
   const temporary = `${options.into}.${processInfo().pid}.tmp`;
-  const paths = { from: options.from, index: temporary, spill: `${temporary}.spill` };
+  const packages = BOM_LIMITS.advisoryPackages;
+  const paths = { from: options.from, index: temporary, spill: `${temporary}.spill`, packages };
   try {
     const report = await buildSmallFirst(paths, options);
     await files.rename(temporary, options.into);
