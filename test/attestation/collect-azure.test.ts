@@ -1,7 +1,7 @@
 /** Azure's virtual TPM by tpm2-tools on a software TPM (swtpm), the paravisor's report and Azure's address by counterparts. */
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { createPublicKey, type KeyObject } from "node:crypto";
+import { createPublicKey, type KeyObject, randomInt } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
@@ -37,41 +37,50 @@ interface Tpm {
   tool(name: string, ...words: readonly string[]): Buffer;
 }
 
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createSocket(), createSocket()];
-  const ports = [];
-  for (const server of servers) {
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const address = server.address();
-    ports.push(typeof address === "object" ? (address?.port ?? 0) : 0);
-  }
-  for (const server of servers) server.close();
-  return [ports[0] ?? 0, ports[1] ?? 0];
+/** Below the ports that the system gives to whoever asks for any, so that nobody else gets them in between. */
+const [FIRST_PORT, PORTS] = [20_000, 10_000];
+const TOOL_MS = 10_000;
+const STARTS = 20;
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createSocket();
+  const free = await new Promise<boolean>((resolve) => {
+    server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+  });
+  if (free) await new Promise((resolve) => server.close(resolve));
+  return free;
 }
 
 /** tpm2-tools find the control channel at the port after the data channel. */
+async function freePorts(): Promise<readonly [number, number]> {
+  for (;;) {
+    const port = FIRST_PORT + 2 * randomInt(PORTS / 2);
+    if ((await isFree(port)) && (await isFree(port + 1))) return [port, port + 1];
+  }
+}
+
 async function startTpm(t: TestContext): Promise<Tpm> {
   const folder = mkdtempSync(join(tmpdir(), "modelkeep-swtpm-"));
-  const [port] = await freePorts();
+  const [port, control] = await freePorts();
   const words = ["socket", "--tpm2", "--tpmstate", `dir=${folder}`, "--flags", "not-need-init,startup-clear"];
-  const channels = ["--server", `type=tcp,port=${port}`, "--ctrl", `type=tcp,port=${port + 1}`];
+  const channels = ["--server", `type=tcp,port=${port}`, "--ctrl", `type=tcp,port=${control}`];
   const child = spawn("swtpm", [...words, ...channels], { stdio: "ignore" });
+  const closed = once(child, "close");
   t.after(async () => {
     child.kill();
-    await once(child, "close");
+    await closed;
     rmSync(folder, { recursive: true });
   });
   const tcti = `swtpm:host=127.0.0.1,port=${port}`;
   const tool = (name: string, ...more: readonly string[]) =>
-    execFileSync(name, ["-T", tcti, ...more], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
-  for (let tries = 0; ; tries++) {
+    execFileSync(name, ["-T", tcti, ...more], { cwd: folder, stdio: ["ignore", "pipe", "pipe"], timeout: TOOL_MS });
+  for (let tries = 1; ; tries++) {
     try {
       tool("tpm2_getrandom", "4");
       break;
     } catch (error) {
-      if (tries === 50) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      if (tries === STARTS || child.exitCode !== null) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 200));
     }
   }
   const kind = "restricted|sign|fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda";

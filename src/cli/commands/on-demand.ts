@@ -38,6 +38,7 @@ const MODULES: ReadonlyMap<string, readonly Load[]> = new Map([
   ["config", serving],
   ["conformance", [() => import("./conformance.ts")]],
   ["doctor", [() => import("./doctor.ts")]],
+  ["identity", [() => import("./identity.ts")]],
   ["inspect", [() => import("./sealing-inspect.ts")]],
   ["kms", sealing],
   ["lease", [() => import("./lease.ts")]],
