@@ -39,10 +39,10 @@ export async function smallBlobs(from: SealedPlace, to: SealedPlace, replaced: R
     const bytes = await from.store.readAll(source, limitOf(name));
     const there = await to.store.stat(layout.blobName(to.prefix, name));
     if (there && (await isSame(to, name, there, bytes))) continue;
-    // Where there is none any more, the place was claimed with the source's.
-    if (isFinished && !there && name === envelope) continue;
+    // Where there is none, the place is claimed with the source's; what is there at the end is newer.
+    if (!there && name === envelope) continue;
     if (isFinished && there && !mayReplace(name, replaced)) throw otherThan(to, name);
-    const condition = isFinished ? conditionOf(there) : {};
+    const condition = isFinished || name === envelope ? conditionOf(there) : {};
     blobs.push({ name, condition, ...(name === envelope ? { bytes } : {}) });
   }
   return blobs;

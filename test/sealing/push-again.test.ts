@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { openBlobStore } from "../../src/artifact/index.ts";
+import { type BlobStore, openBlobStore } from "../../src/artifact/index.ts";
 import { copySealed, rewrapSealed, shredSealed } from "../../src/sealing/index.ts";
 import { codeOf, makeKms, makeSealed, openMade, temporaryFolder } from "./support.ts";
 
@@ -50,6 +50,32 @@ test("a push that did not come to its seal goes on with the envelope of the fold
   await rewrapSealed(made.store, "", [made.wrapper], [wrapper]);
   await push();
   await openMade({ ...made, wrapper }, { store });
+});
+
+test("a push that is overtaken by another one, and by a rewrap, does not bring back who was taken out", async () => {
+  const { made, store } = await pushed();
+  const target = await openBlobStore(pathToFileURL(temporaryFolder()).href);
+  const { wrapper } = await makeKms();
+  const copyTo = (to: BlobStore) => copySealed({ from: { store, prefix: "" }, to: { store: to, prefix: "" } });
+  let overtaken = false;
+  const slow = new Proxy(target, {
+    get(_target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (name !== "write") return typeof value === "function" ? value.bind(target) : value;
+      return async (...words: Parameters<BlobStore["write"]>) => {
+        if (words[0].startsWith("files/") && !overtaken) {
+          overtaken = true;
+          await copyTo(target);
+          await rewrapSealed(target, "", [made.wrapper], [wrapper]);
+        }
+        return target.write(...words);
+      };
+    },
+  });
+  await copyTo(slow);
+  assert.ok(overtaken);
+  assert.equal(await codeOf(() => openMade(made, { store: target })), "NO_KEY_SERVICE");
+  await openMade({ ...made, wrapper }, { store: target });
 });
 
 test("a pull after a rewrap brings the new envelope, and touches nothing else", async () => {
