@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { after } from "node:test";
 import { type BlobStore, openBlobStore } from "../../src/artifact/index.ts";
@@ -16,6 +15,7 @@ import {
 } from "../../tools/peers/places.ts";
 import { NO_MOTO, startMoto } from "../backends/peers.ts";
 import { random, temporaryFolder } from "../sealing/support.ts";
+import { freePort } from "../support/ports.ts";
 
 const START_MILLISECONDS = 60_000;
 const started: ChildProcess[] = [];
@@ -40,14 +40,6 @@ export function peerOf(origin: string, uri: StorePeer["uri"], env: StorePeer["en
   const open = (place: string, limits: Partial<StoreLimits> = {}) =>
     openBlobStore(uri(place), { env, random, limits: { ...QUICK, ...limits } });
   return { origin, uri, env, open, ...(child ? { child } : {}) };
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address ? address.port : 0;
 }
 
 /** Starts a program and waits until its origin answers anything at all. */

@@ -1,11 +1,10 @@
 /** Azure's virtual TPM by tpm2-tools on a software TPM (swtpm), the paravisor's report and Azure's address by counterparts. */
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { createPublicKey, type KeyObject, randomInt } from "node:crypto";
+import { createPublicKey, type KeyObject } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
-import { createServer as createSocket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -17,6 +16,7 @@ import { createSnpJudge } from "../../src/attestation/snp/verifier.ts";
 import { ModelkeepError } from "../../src/base/index.ts";
 import { toPem } from "../../src/codec/index.ts";
 import { systemFetch } from "../../src/host/index.ts";
+import { freePort } from "../support/ports.ts";
 import { hclReportData, makeHcl, runtimeOf } from "./support/azure.ts";
 import { runCli } from "./support/cli.ts";
 import { makePlatform, makeReport, makeVek, NOW, TCB, usualCrl } from "./support/snp.ts";
@@ -37,33 +37,15 @@ interface Tpm {
   tool(name: string, ...words: readonly string[]): Buffer;
 }
 
-/** Below the ports that the system gives to whoever asks for any, so that nobody else gets them in between. */
-const [FIRST_PORT, PORTS] = [20_000, 10_000];
 const TOOL_MS = 10_000;
 const STARTS = 20;
 
-async function isFree(port: number): Promise<boolean> {
-  const server = createSocket();
-  const free = await new Promise<boolean>((resolve) => {
-    server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
-  });
-  if (free) await new Promise((resolve) => server.close(resolve));
-  return free;
-}
-
 /** tpm2-tools find the control channel at the port after the data channel. */
-async function freePorts(): Promise<readonly [number, number]> {
-  for (;;) {
-    const port = FIRST_PORT + 2 * randomInt(PORTS / 2);
-    if ((await isFree(port)) && (await isFree(port + 1))) return [port, port + 1];
-  }
-}
-
 async function startTpm(t: TestContext): Promise<Tpm> {
   const folder = mkdtempSync(join(tmpdir(), "modelkeep-swtpm-"));
-  const [port, control] = await freePorts();
+  const port = await freePort();
   const words = ["socket", "--tpm2", "--tpmstate", `dir=${folder}`, "--flags", "not-need-init,startup-clear"];
-  const channels = ["--server", `type=tcp,port=${port}`, "--ctrl", `type=tcp,port=${control}`];
+  const channels = ["--server", `type=tcp,port=${port}`, "--ctrl", `type=tcp,port=${port + 1}`];
   const child = spawn("swtpm", [...words, ...channels], { stdio: "ignore" });
   const closed = once(child, "close");
   t.after(async () => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import {
@@ -18,17 +18,10 @@ import { startFederation } from "../backends/counterparts/federation.ts";
 import { NO_OPENBAO, startVault, type VaultPeer } from "../backends/peers.ts";
 import { Stage } from "../cli/stage.ts";
 import { codeOf } from "../sealing/support.ts";
+import { freePort } from "../support/ports.ts";
 import { newFolder, startTestServer, type TestServer } from "./support.ts";
 
 const PERMIT = `\n@id("app")\npermit (principal == Workload::"app", action == Action::"checkoutSecret", resource);\n`;
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 async function prepared(): Promise<VaultPeer | undefined> {
   const peer = await startVault("openbao");
