@@ -10,7 +10,7 @@ import { readyLine, Stage, until } from "./stage.ts";
 
 const LONG = { timeout: 300_000 };
 /** Large enough that threads are started for it. */
-const BIG_BYTES = 160 * 1024 * 1024;
+const BIG_BYTES = 2 * 1024 * 1024 * 1024;
 
 const stage = new Stage();
 await stage.setUp(["keys", "model", "kms", "server"]);
