@@ -26,6 +26,8 @@ export class HeldLeases {
   readonly #deadlines: Deadlines;
   readonly #held = new Map<string, Held>();
   readonly #perHolder = new Map<string, number>();
+  /** Leases that are being written, and whether somebody ended them meanwhile. */
+  readonly #expected = new Map<string, boolean>();
 
   constructor(options: HeldLeasesOptions) {
     this.#options = options;
@@ -39,9 +41,19 @@ export class HeldLeases {
     return this.#held.size;
   }
 
-  /** Throws LEASE_LIMIT. */
+  /** From before a lease is in the store, where others find it, until `forget`. */
+  expect(id: string): void {
+    this.#expected.set(id, false);
+  }
+
+  forget(id: string): void {
+    this.#expected.delete(id);
+  }
+
+  /** Throws LEASE_LIMIT; LEASE_NOT_FOUND for one that was ended since it was expected. */
   add(held: Held, milliseconds: number): void {
     this.mustHaveRoom(held.info.holder);
+    if (this.#expected.get(held.info.id)) throw secretError("LEASE_NOT_FOUND");
     this.#held.set(held.info.id, held);
     this.#count(held.info.holder, 1);
     this.watch(held.info.id, milliseconds);
@@ -90,6 +102,7 @@ export class HeldLeases {
   /** Wipes the key; true when it was held here. */
   drop(id: string): boolean {
     this.#deadlines.delete(id);
+    if (this.#expected.has(id)) this.#expected.set(id, true);
     const held = this.#held.get(id);
     if (!held) return false;
     this.#held.delete(id);

@@ -103,7 +103,17 @@ export class Leasing {
 
   async #open(held: { info: LeaseRecord; key: GuardedBytes; source: Source }, maxLeases?: number): Promise<void> {
     const { info } = held;
-    await this.#leases.open(info, maxLeases);
+    this.#held.expect(info.id);
+    try {
+      await this.#leases.open(info, maxLeases);
+      await this.#hold(held);
+    } finally {
+      this.#held.forget(info.id);
+    }
+  }
+
+  async #hold(held: { info: LeaseRecord; key: GuardedBytes; source: Source }): Promise<void> {
+    const { info } = held;
     try {
       this.mustBeOpen();
       this.#held.add(held, info.expiresAt - info.issuedAt);

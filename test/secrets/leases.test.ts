@@ -124,6 +124,37 @@ test("revoked by lease, holder, secret and prefix: what was meant and nothing el
   await secrets.close();
 });
 
+class OvertakenStore extends MemoryStore {
+  /** What somebody does between a write and the moment in which the writer hears that it was done. */
+  meanwhile: (() => void) | undefined;
+
+  override async transaction<T>(work: Parameters<typeof MemoryStore.prototype.transaction<T>>[0]): Promise<T> {
+    const result = await super.transaction(work);
+    const { meanwhile } = this;
+    this.meanwhile = undefined;
+    meanwhile?.();
+    if (meanwhile) await sleep(50);
+    return result;
+  }
+}
+
+test("a lease that is revoked while it is opened, here or on another replica, is not given out", async () => {
+  const shared = new MemoryShared();
+  const there = (await setUp(shared)).secrets;
+  const [store, recorder] = [new OvertakenStore(shared), new KeptEvents()];
+  const ports = { clock: new JumpingClock(), random: systemRandom, recorder, log: silentLog };
+  const here = await createSecretService({ store, ...ports });
+  for (const who of [here, there]) {
+    const ended = Promise.withResolvers<readonly string[]>();
+    store.meanwhile = () => ended.resolve(who.revoke({ secretName: "a/one" }, { by }));
+    await assert.rejects(here.lease("a/one", { holder }), { code: "LEASE_NOT_FOUND" });
+    assert.equal((await ended.promise).length, 1);
+    assert.deepEqual(await here.listLeases(), []);
+  }
+  await (await here.lease("a/one", { holder })).checkIn();
+  for (const service of [here, there]) await service.close();
+});
+
 test("a lease that was handed out survives a restart, is used and renewed, and ends within a second of its time", async (t) => {
   t.mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
   const settled = () => new Promise((resolve) => setImmediate(resolve));
