@@ -23,6 +23,9 @@ const TOLD = "advisory-alerts";
 /** By `name@version`: when a host last said that it loaded the model. */
 const LOADS = "model-loads";
 
+/** The match under way may have passed the model's place before it was there. */
+const NEED_ATTEMPTS = 2;
+
 export interface AdvisoryWatchPorts {
   readonly source: AdvisorySource;
   readonly models: Pick<ModelRegistry, "list" | "known">;
@@ -54,6 +57,15 @@ export class AdvisoryWatch {
   /** Of the last match; undefined for a model that is newer than that. */
   of(ref: string): Assessment | undefined {
     return this.#assessments.get(ref);
+  }
+
+  /** As `of`, after another match where the last one did not see the model: it is new, or so is this process. */
+  async need(ref: string): Promise<Assessment | undefined> {
+    for (let attempt = 0; attempt < NEED_ATTEMPTS && !this.of(ref); attempt++) {
+      this.soon();
+      await this.look();
+    }
+    return this.of(ref);
   }
 
   affected(): { readonly matchedAtMs: number | undefined; readonly weaknesses: readonly AffectedWeakness[] } {

@@ -6,7 +6,7 @@ import type { ModelRegistry } from "./models.ts";
 
 /** The advisories of now where the server has them; else what the publisher said. */
 export interface Freshness {
-  readonly watch: Pick<AdvisoryWatch, "of"> | undefined;
+  readonly watch: Pick<AdvisoryWatch, "need"> | undefined;
   readonly nowMs: number;
 }
 
@@ -20,7 +20,7 @@ export async function releasableModel(
 ): Promise<ReleasableModel | undefined> {
   const model = await models.get(ref);
   if (!model) return undefined;
-  const now = watch?.of(ref);
+  const now = await watch?.need(ref);
   const matched = now !== undefined || model.advisories_matched;
   const ageMs = nowMs - (now?.matchedAtMs ?? Date.parse(model.published_at));
   return {

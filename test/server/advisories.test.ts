@@ -137,7 +137,7 @@ test("the key release sees the match of now, and how old it is", async () => {
     waived: 1,
     matches: [],
   };
-  const fresh = await releasableModel("m@1", models, { watch: { of: () => found }, nowMs });
+  const fresh = await releasableModel("m@1", models, { watch: { need: async () => found }, nowMs });
   assert.deepEqual(
     [fresh?.vulnerabilities, fresh?.advisoriesMatched],
     [{ ...counts, high: 2, kev: 1, worst: "high", notAffected: 3, waived: 1, ageHours: 1 }, true],

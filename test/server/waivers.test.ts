@@ -11,6 +11,7 @@ import { publishSealed } from "../../src/publisher/index.ts";
 import { AdvisorySource } from "../../src/server/advisories.ts";
 import { AdvisoryWatch } from "../../src/server/advisory-watch.ts";
 import { statementsOfModel } from "../../src/server/model-vex.ts";
+import { releasableModel } from "../../src/server/releasable.ts";
 import { Waivers } from "../../src/server/waivers.ts";
 import { pinKeys, signStatement } from "../../src/signing/index.ts";
 import { range, record, temporaryFolder, writeFolder } from "../bom/support.ts";
@@ -269,4 +270,16 @@ test("a publisher whose statements are beyond the limit has closed nothing, and 
   } finally {
     source.close();
   }
+});
+
+test("a key is asked for before the first match, or for a model that is newer: what is known now counts", async (t) => {
+  const known: Record<string, readonly VexStatement[]> = { "a@1": [] };
+  const { watch, clock } = await watchOf(t, known);
+  const said = { published_at: new Date(clock.nowMs).toISOString(), vulnerabilities: { critical: 0 } };
+  const models = { get: async () => said as unknown as contract.PublishedModel, signers: async () => [] };
+  const countsOf = async (ref: string) =>
+    (await releasableModel(ref, models, { watch, nowMs: clock.nowMs }))?.vulnerabilities.critical;
+  assert.equal(await countsOf("a@1"), 1);
+  known["b@1"] = [];
+  assert.equal(await countsOf("b@1"), 1, "published by another replica");
 });
