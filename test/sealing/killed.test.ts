@@ -105,6 +105,9 @@ async function sealedOrNot(name: string): Promise<void> {
   assert.equal(existsSync(at("never")), false);
 }
 
+/** A killed write may leave a nameless file beside the seal, which is no blob; joining and shredding take it away. */
+const blobsOf = (name: string) => new Map([...contentsOf(at(name))].filter(([path]) => !path.startsWith(".tmp-")));
+
 const notFinished = (name: string) =>
   [...contentsOf(at(name)).keys()].filter((path) => /\.tmp-|\.done$|^parts/.test(path));
 
@@ -142,7 +145,7 @@ const attacks: readonly Attack[] = [
     afterKill: (number) => (existsSync(at(`store/m/${number}`)) ? sealedOrNot(`store/m/${number}`) : undefined),
     async afterAll(number, again) {
       done(again);
-      assert.deepEqual(contentsOf(at(`store/m/${number}`)), contentsOf(at("sealed")));
+      assert.deepEqual(blobsOf(`store/m/${number}`), blobsOf("sealed"));
     },
   },
   {
@@ -151,7 +154,7 @@ const attacks: readonly Attack[] = [
     afterKill: (number) => (existsSync(at(`pulled-${number}`)) ? sealedOrNot(`pulled-${number}`) : undefined),
     afterAll(number, again) {
       done(again);
-      assert.deepEqual(contentsOf(at(`pulled-${number}`)), contentsOf(at("sealed")));
+      assert.deepEqual(blobsOf(`pulled-${number}`), blobsOf("sealed"));
     },
   },
   {

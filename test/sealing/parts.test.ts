@@ -413,6 +413,16 @@ test("a model that changed between two parts is noticed, wherever it changed", a
   assert.equal(await codeOf(() => part(scene, 1, { root })), "MODEL_CHANGED");
 });
 
+test("what killed parts left half written is gone when they are joined", async () => {
+  const scene = await fresh();
+  for (const number of [0, 1, 2]) await part(scene, number);
+  const half = ["", "files/", "parts/"].map((folder) => `${folder}.tmp-0b5b1a3c-0000-4000-8000-000000000000`);
+  for (const name of half) writeFileSync(join(scene.folder, name), "half");
+  await joined(scene);
+  await assertWhole(scene);
+  for (const name of half) assert.equal(existsSync(join(scene.folder, name)), false, name);
+});
+
 test("a seal without --part finishes alone what parts began, and leaves nothing of them", async () => {
   const scene = await fresh();
   await part(scene, 0);

@@ -18,6 +18,9 @@ import { checkWholeFiles, type WholeFile } from "./whole-files.ts";
 /** The model's files are not read: they need not be on the machine that joins. */
 export type JoinPartsOptions = Omit<whole.SealOptions, "root" | "leafHash" | "threads">;
 
+/** Where parts write; no blob's name begins with a dot, but in a folder what was interrupted beside these does. */
+const UNFINISHED = ["files/", layout.PARTS_FOLDER, "."];
+
 /**
  * Throws PARTS_MISSING with the parts that are, PART_NOT_OURS for what was changed or belongs to another plan,
  * MODEL_CHANGED when a part sealed other bytes than those that were signed, and what `sealModel` throws. What it joined
@@ -34,7 +37,7 @@ export async function joinParts(options: JoinPartsOptions): Promise<whole.Sealed
   const place: PartsPlace = { store, prefix, manifest, packageKey, packageId };
   const plan = await readPlan(place);
   const pieces = await collect(place, plan);
-  for (const folder of ["files/", layout.PARTS_FOLDER]) await store.discardUnfinished(layout.blobName(prefix, folder));
+  for (const start of UNFINISHED) await store.discardUnfinished(layout.blobName(prefix, start));
   await checkWholeFiles(options, place, plan.leaf_hash, pieces);
   const files: layout.SealedFile[] = [];
   for (const [index, planned] of plan.files.entries()) {
