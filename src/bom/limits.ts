@@ -70,7 +70,7 @@ export const BOM_LIMITS = {
   /** All advisories of one package, in bytes. */
   packageBlockBytes: 128 * 1024 * 1024,
   /** Of the thread that builds the index, in MiB: what lives long, and what is new. */
-  importHeapMib: 32,
+  importHeapMib: 24,
   importYoungHeapMib: 2,
   /** A record beyond it, in bytes, has the index built again on a thread with more memory. */
   importUsualBytes: 1024 * 1024,
