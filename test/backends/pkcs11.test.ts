@@ -1,9 +1,11 @@
 /** PKCS#11 with a real device: what is not a module is not loaded, a wrong PIN is tried once, and URIs are read strictly. */
 import assert from "node:assert/strict";
 import { createHash, createPublicKey, randomBytes, verify } from "node:crypto";
-import { chmodSync, copyFileSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { ecdsaDer, ecSpki } from "../../src/backends/ec-encoding.ts";
 import { openKeyWrapper, openSigningKey } from "../../src/backends/index.ts";
@@ -21,6 +23,7 @@ const tokens = {
   pins: makeToken("pins"),
   once: makeToken("once"),
   more: makeToken("more"),
+  kept: makeToken("kept"),
   lost: makeToken("lost"),
 };
 
@@ -251,6 +254,23 @@ test("SoftHSM2: sessions that the device has closed are opened again, with a log
   await closeAll();
   changing.PIN = "0000";
   assert.equal(await codeOf(() => signer.sign(digest, "sha256")), "KMS_CREDENTIALS_REFUSED");
+});
+
+test("SoftHSM2: the module stays loaded, whatever the collector takes away", { timeout: 60_000 }, async (t) => {
+  const token = tokens.kept;
+  if (!token) return t.skip(NO_SOFTHSM);
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  token.importAes("kek", "01", randomBytes(32));
+  const query = `module-path=${token.module}&pin-source=file:${token.pinFile}`;
+  const wrapper = await openKeyWrapper(`pkcs11:token=kept;object=kek?${query}`, { random, env });
+  for (let round = 0; round < 10; round++) {
+    collect();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const key = randomBytes(32);
+    assert.deepEqual(Buffer.from(await wrapper.unwrap(await wrapper.wrap(key, context), context)), key);
+    assert.ok(readFileSync("/proc/self/maps", "latin1").includes(realpathSync(token.module)), `${round}: it is mapped`);
+  }
 });
 
 test("SoftHSM2: a key that cannot wrap with GCM is unfit, and signatures are of the key that was told", async (t) => {

@@ -84,6 +84,9 @@ export class Pkcs11Module {
 
 const loaded = new Map<string, Promise<Pkcs11Module>>();
 
+/** A library that nobody refers to is unloaded by the collector, under the functions that were found by pointer. */
+const kept: unknown[] = [];
+
 /** A library runs with this process's rights: it is a file that nobody but root and this user can change. */
 async function checkedPath(given: string): Promise<string> {
   if (!isAbsolute(given)) throw backendError("PKCS11_MODULE_INVALID", { detail: "its path is not absolute" });
@@ -112,7 +115,9 @@ async function open(path: string): Promise<Pkcs11Module> {
   declareTypes(ffi);
   const out: [unknown] = [null];
   try {
-    const getList = ffi.load(path, { lazy: true }).func("C_GetFunctionList", "ulong", ["_Out_ void**"]);
+    const library = ffi.load(path, { lazy: true });
+    kept.push(library);
+    const getList = library.func("C_GetFunctionList", "ulong", ["_Out_ void**"]);
     if (Number(getList(out)) !== CKR_OK) out[0] = null;
   } catch {}
   const list = out[0];
