@@ -21,7 +21,9 @@ const codeOfSync = (work: () => unknown) => codeOf(async () => work());
 test("a secret in JSON is what JSON says it is, both ways, and is gone from the text", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 1_100 }), fc.dictionary(fc.string(), fc.jsonValue()), (secret, rest) => {
-      const { plaintext: _, ["__proto__"]: __, ...others } = rest;
+      // The reader refuses this name at any depth.
+      fc.pre(!JSON.stringify(rest).includes('"__proto__"'));
+      const { plaintext: _, ...others } = rest;
       const text = jsonWithBase64("plaintext", secret, others);
       const { plaintext, ...back } = JSON.parse(Buffer.from(text).toString());
       assert.deepEqual(back, JSON.parse(JSON.stringify(others)));
